@@ -1,0 +1,1 @@
+"""Bide: typed, durable pipelines that wait well."""

@@ -1,0 +1,1 @@
+"""What users write: pipelines, awaits and the options of steps."""

@@ -1,0 +1,1 @@
+"""What a store, a transport and a clock must do."""
