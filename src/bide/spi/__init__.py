@@ -1,1 +1,1 @@
-"""What a store, a transport and a clock must do."""
+"""What the runtime asks of the outside: a store, a clock. Contracts only."""

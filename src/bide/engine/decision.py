@@ -1,0 +1,43 @@
+"""The value that every decision returns: what to answer, and which rows to write."""
+
+from typing import NamedTuple
+
+from bide.engine.moves import Outcome
+from bide.model.records import (
+    DeadLetter,
+    Execution,
+    Input,
+    Interaction,
+    JournalFact,
+    Refusal,
+    Result,
+    SubmitKey,
+    Unit,
+)
+from bide.model.status import JournalKind
+
+Written = Input | SubmitKey | Result | DeadLetter | Refusal
+
+
+class Decision(NamedTuple):
+    """What one move leads to; nothing but `outcome` when it was refused."""
+
+    outcome: Outcome
+    #: The execution after the move, and the fact that tells of it. A fact comes with every change
+    #: of the row, and the row's version is the fact's.
+    execution: Execution | None = None
+    fact: JournalFact | None = None
+    unit: Unit | None = None
+    interactions: tuple[Interaction, ...] = ()
+    written: tuple[Written, ...] = ()
+    #: True when the execution became ready to run, so that a worker may be handed it.
+    ready: bool = False
+    #: What the next segment starts from, where the move itself carries it.
+    ready_body: bytes | None = None
+
+
+def fact_of(
+    execution: Execution, kind: JournalKind, *, unit: int | None = None, detail: str | None = None
+) -> JournalFact:
+    """The journal's line for a change that `execution` has just been through."""
+    return JournalFact(execution.id, execution.version, kind, execution.updated_at, unit, detail)

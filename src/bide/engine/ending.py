@@ -1,0 +1,126 @@
+"""How executions end without success, and what ends with them.
+
+Whatever ends an execution ends its open unit in the same commit and raises the fence, so that a
+worker that still reads the source, or still runs a step, writes nothing any more. The unit's end
+binds at once; its open interactions are closed behind it, in batches (`decide_close_behind`),
+because a unit may have a hundred thousand of them.
+"""
+
+from bide.engine.decision import Decision, fact_of
+from bide.engine.moves import Cancel, CloseBehind, ClosedBehind, Fail, Moved, Refused
+from bide.engine.transitions import (
+    EXECUTION,
+    INTERACTION,
+    UNIT,
+    ExecutionEvent,
+    InteractionEvent,
+    UnitEvent,
+    after,
+)
+from bide.model.records import DeadLetter, Execution, Interaction, Unit
+from bide.model.status import ExecutionStatus, JournalKind
+
+_EVENT_OF = {
+    ExecutionStatus.FAILED: (ExecutionEvent.FAILED, JournalKind.FAILED),
+    ExecutionStatus.DLQ: (ExecutionEvent.DEAD_LETTERED, JournalKind.DEAD_LETTERED),
+    ExecutionStatus.CANCELLED: (ExecutionEvent.CANCELLED, JournalKind.CANCELLED),
+}
+
+
+def end_execution(
+    execution: Execution,
+    status: ExecutionStatus,
+    code: str,
+    message: str,
+    now: int,
+    *,
+    step_id: str | None = None,
+    attempts: int = 0,
+    unit: Unit | None = None,
+    unit_event: UnitEvent | None = None,
+    interactions: tuple[Interaction, ...] = (),
+) -> Decision:
+    """End `execution` without success, with the unit it has open.
+
+    `unit` is the execution's last unit; it is ended here unless the caller has ended it already
+    (then `unit_event` is None and the row is written as it came). FAILED and DLQ write a dead
+    letter; a cancellation is wanted and writes none.
+    """
+    event, kind = _EVENT_OF[status]
+    if after(EXECUTION, execution.status, event) is None:
+        return Decision(Refused(f"a {execution.status.name} execution cannot be {event}"))
+    ended = execution._replace(
+        status=status,
+        version=execution.version + 1,
+        fence=execution.fence + 1,
+        owner=None,
+        due_at=None,
+        updated_at=now,
+        error_code=code,
+        error_message=message,
+    )
+    if unit is not None and unit_event is not None:
+        unit_status = after(UNIT, unit.status, unit_event)
+        unit = unit._replace(status=unit_status, updated_at=now) if unit_status else None
+    letter = DeadLetter(
+        execution.id, execution.tenant, execution.pipeline, status, code, message, step_id,
+        attempts, now,
+    )  # fmt: skip
+    return Decision(
+        Moved(ended),
+        ended,
+        fact_of(ended, kind, unit=unit.number if unit else None, detail=f"{code}: {message}"),
+        unit,
+        interactions,
+        () if status is ExecutionStatus.CANCELLED else (letter,),
+    )
+
+
+def decide_fail(move: Fail, execution: Execution | None, unit: Unit | None, now: int) -> Decision:
+    """A worker reports that a segment cannot go on."""
+    if execution is None or execution.fence != move.fence:
+        return Decision(Refused("the lease was lost"))
+    return end_execution(
+        execution._replace(step_index=move.step_index, attempt=move.attempts),
+        move.status,
+        move.code,
+        move.message,
+        now,
+        step_id=move.step_id,
+        attempts=move.attempts,
+        unit=unit,
+        unit_event=UnitEvent.FAILED,
+    )
+
+
+def decide_cancel(
+    move: Cancel, execution: Execution | None, unit: Unit | None, now: int
+) -> Decision:
+    """Somebody cancels an execution, whatever it is doing."""
+    if execution is None or execution.tenant != move.tenant:
+        return Decision(Refused("no such execution"))
+    return end_execution(
+        execution,
+        ExecutionStatus.CANCELLED,
+        "cancelled",
+        move.reason or "cancelled on request",
+        now,
+        unit=unit,
+        unit_event=UnitEvent.CANCELLED,
+    )
+
+
+def decide_close_behind(
+    move: CloseBehind, interaction: Interaction | None, unit: Unit | None, now: int
+) -> Decision:
+    """Close what an ended unit has left open; the unit counts it as settled."""
+    if interaction is None or unit is None or not unit.status.is_terminal:
+        return Decision(Refused("its unit is still open"))
+    status = after(INTERACTION, interaction.status, InteractionEvent.CANCELLED)
+    if status is None:
+        return Decision(Refused("it is closed already"))
+    return Decision(
+        ClosedBehind(move.interaction),
+        unit=unit._replace(settled=unit.settled + 1),
+        interactions=(interaction._replace(status=status, updated_at=now),),
+    )

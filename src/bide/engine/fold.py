@@ -1,0 +1,237 @@
+"""One batch of moves, decided in order of arrival over the rows that its commit has read.
+
+Moves that concern the same rows see each other's work, so equal keys of one batch are answered as
+duplicate or conflict of the first, and a unit that receives five hundred answers is written once.
+
+A worker may come with a `Handover`: then what becomes ready in the batch is claimed for it at once,
+as long as it has room and can run it, and the outcome carries the claim.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bide.engine.admission import decide_admit, decide_expire
+from bide.engine.decision import Decision
+from bide.engine.ending import decide_cancel, decide_close_behind, decide_fail
+from bide.engine.moves import (
+    Admit,
+    Append,
+    Cancel,
+    Claimed,
+    CloseBehind,
+    CloseUnit,
+    Expire,
+    Fail,
+    Finish,
+    GiveBack,
+    Handover,
+    Move,
+    Moved,
+    OpenUnit,
+    Outcome,
+    Park,
+    Received,
+    Retry,
+    StoreResults,
+    Submit,
+    Submitted,
+)
+from bide.engine.rows import Rows
+from bide.engine.running import (
+    ClaimOffer,
+    decide_claim,
+    decide_finish,
+    decide_give_back,
+    decide_results,
+    decide_retry,
+    hand_over,
+)
+from bide.engine.submitting import decide_submit
+from bide.engine.waiting import decide_append, decide_close, decide_open, decide_park
+from bide.model.ids import ExecutionId, InteractionId, UnitId
+from bide.model.records import Execution, Unit
+from bide.model.status import ExecutionStatus
+
+
+class Folded(NamedTuple):
+    """The outcomes of a batch, in its order."""
+
+    outcomes: list[Outcome]
+    #: Executions that are ready and were handed to nobody; a reason to wake a worker.
+    left_ready: int
+
+
+def fold(moves: Sequence[Move], rows: Rows, now: int, handover: Handover | None) -> Folded:
+    """Decide every move; `rows` holds afterwards what has to be written."""
+    outcomes: list[Outcome] = []
+    slots = handover.slots if handover else 0
+    left_ready = 0
+    for move in moves:
+        decision = _DECIDE[type(move)](move, rows, now)
+        outcome = decision.outcome
+        if decision.ready and decision.execution is not None:
+            if handover and slots > 0 and decision.execution.fingerprint in handover.fingerprints:
+                slots -= 1
+                decision = _claimed(decision, handover)
+                outcome = decision.outcome
+            else:
+                left_ready += 1
+        rows.apply(decision)
+        outcomes.append(outcome)
+    return Folded(outcomes, left_ready)
+
+
+def fold_claims(
+    offer: ClaimOffer, due: Sequence[Execution], rows: Rows, now: int
+) -> list[Execution]:
+    """Claim every execution of `due`; gives those that are the worker's now."""
+    claimed: list[Execution] = []
+    for execution in due:
+        decision = decide_claim(offer, execution, open_unit(rows, execution), now)
+        rows.apply(decision)
+        if decision.execution and decision.execution.status is ExecutionStatus.RUNNING:
+            claimed.append(decision.execution)
+    return claimed
+
+
+def open_unit(rows: Rows, execution: Execution | None) -> Unit | None:
+    """The unit that `execution` has open, if it has."""
+    if execution is None or execution.units == execution.resumed:
+        return None
+    return rows.units.get(UnitId(execution.id, execution.units))
+
+
+def _claimed(decision: Decision, handover: Handover) -> Decision:
+    assert decision.execution is not None
+    assert decision.fact is not None
+    execution, fact = hand_over(
+        decision.execution, decision.fact, handover.owner, handover.lease_ms
+    )
+    claimed = Claimed(execution, decision.ready_body, decision.unit, None)
+    outcome = decision.outcome
+    if isinstance(outcome, Submitted | Received):
+        outcome = outcome._replace(claimed=claimed)
+    elif isinstance(outcome, Moved):
+        outcome = Moved(execution, claimed)
+    return decision._replace(execution=execution, fact=fact, outcome=outcome)
+
+
+def _submit(move: Submit, rows: Rows, now: int) -> Decision:
+    taken = rows.keys.get((move.tenant, move.pipeline, move.key)) if move.key is not None else None
+    return decide_submit(move, taken, now)
+
+
+def _park(move: Park, rows: Rows, now: int) -> Decision:
+    return decide_park(move, rows.executions.get(move.execution), now)
+
+
+def _open(move: OpenUnit, rows: Rows, now: int) -> Decision:
+    return decide_open(move, rows.executions.get(move.execution), now)
+
+
+def _append(move: Append, rows: Rows, now: int) -> Decision:
+    unit = rows.units.get(UnitId(move.execution, move.unit))
+    stored = {}
+    if unit is not None:
+        for item in range(move.first_item, min(move.first_item + len(move.items), unit.appended)):
+            known = rows.interactions.get(InteractionId(move.execution, move.unit, item))
+            if known is not None:
+                stored[item] = known
+    return decide_append(move, rows.executions.get(move.execution), unit, stored, now)
+
+
+def _close(move: CloseUnit, rows: Rows, now: int) -> Decision:
+    unit = rows.units.get(UnitId(move.execution, move.unit))
+    return decide_close(move, rows.executions.get(move.execution), unit, now)
+
+
+def _admit(move: Admit, rows: Rows, now: int) -> Decision:
+    execution, unit, *_ = move.interaction
+    return decide_admit(
+        move,
+        rows.interactions.get(move.interaction),
+        rows.units.get(UnitId(execution, unit)),
+        rows.executions.get(execution),
+        now,
+    )
+
+
+def _expire(move: Expire, rows: Rows, now: int) -> Decision:
+    execution, unit, *_ = move.interaction
+    return decide_expire(
+        move,
+        rows.interactions.get(move.interaction),
+        rows.units.get(UnitId(execution, unit)),
+        rows.executions.get(execution),
+        now,
+    )
+
+
+def _close_behind(move: CloseBehind, rows: Rows, now: int) -> Decision:
+    execution, unit, *_ = move.interaction
+    return decide_close_behind(
+        move, rows.interactions.get(move.interaction), rows.units.get(UnitId(execution, unit)), now
+    )
+
+
+def _results(move: StoreResults, rows: Rows, now: int) -> Decision:
+    return decide_results(move, rows.executions.get(move.execution), now)
+
+
+def _finish(move: Finish, rows: Rows, now: int) -> Decision:
+    return decide_finish(move, rows.executions.get(move.execution), now)
+
+
+def _retry(move: Retry, rows: Rows, now: int) -> Decision:
+    return decide_retry(move, rows.executions.get(move.execution), now)
+
+
+def _give_back(move: GiveBack, rows: Rows, now: int) -> Decision:
+    return decide_give_back(move, rows.executions.get(move.execution), now)
+
+
+def _fail(move: Fail, rows: Rows, now: int) -> Decision:
+    execution = rows.executions.get(move.execution)
+    return decide_fail(move, execution, open_unit(rows, execution), now)
+
+
+def _cancel(move: Cancel, rows: Rows, now: int) -> Decision:
+    execution = rows.executions.get(move.execution)
+    return decide_cancel(move, execution, open_unit(rows, execution), now)
+
+
+# A table and not a chain of ifs: this runs once per move, ten thousand times a second.
+_DECIDE: Mapping[type, Callable[[Any, Rows, int], Decision]] = {
+    Submit: _submit,
+    Park: _park,
+    OpenUnit: _open,
+    Append: _append,
+    CloseUnit: _close,
+    Admit: _admit,
+    Expire: _expire,
+    CloseBehind: _close_behind,
+    StoreResults: _results,
+    Finish: _finish,
+    Retry: _retry,
+    GiveBack: _give_back,
+    Fail: _fail,
+    Cancel: _cancel,
+}
+"""How each move finds its rows; the decisions themselves know nothing of `Rows`."""
+
+
+def claims_of(
+    rows: Rows, executions: Sequence[Execution], bodies: Mapping[ExecutionId, bytes]
+) -> list[Claimed]:
+    """Join claimed executions with what their segments start from.
+
+    `bodies` holds the input of those at their start, and the answer of those that resume from a
+    unit of one interaction.
+    """
+    claimed: list[Claimed] = []
+    for execution in executions:
+        base = rows.units.get(UnitId(execution.id, execution.resumed))
+        claimed.append(
+            Claimed(execution, bodies.get(execution.id), base, open_unit(rows, execution))
+        )
+    return claimed

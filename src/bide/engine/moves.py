@@ -1,0 +1,283 @@
+"""What callers ask of a store, and what they are told: plain values, one class a move.
+
+A move names the rows it concerns by their paths, so a store knows what to read before anything is
+decided. Moves of a worker carry the fence of its claim. Every move may be repeated after an
+unknown outcome: the second run finds the rows of the first.
+"""
+
+from typing import NamedTuple
+
+from bide.model.ids import ExecutionId, InteractionId
+from bide.model.records import Execution, Unit
+from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome
+
+
+class Handover(NamedTuple):
+    """A worker's offer to go straight on with what a commit makes ready."""
+
+    owner: str
+    lease_ms: int
+    #: How many executions it takes at most, so that its queue stays short.
+    slots: int
+    #: What it can run.
+    fingerprints: frozenset[str]
+
+
+class Failure(NamedTuple):
+    """A business failure that an actor reports in place of an answer."""
+
+    code: str
+    message: str
+
+
+class NewInteraction(NamedTuple):
+    """One request to store with a unit."""
+
+    request: bytes
+    key: str | None
+    #: The answer is due this many milliseconds after the commit that stores the request.
+    timeout_ms: int
+    group: str | None = None
+    assignee: str | None = None
+
+
+class Boundary(NamedTuple):
+    """The await at which a unit opens."""
+
+    step_id: str
+    step_index: int
+    fingerprint: str
+    #: Whether the interaction still has to be sent by a dispatcher. One of an inbox has not: being
+    #: visible is all the dispatch it needs.
+    dispatched: bool
+
+
+# --- moves ------------------------------------------------------------------------------------
+
+
+class Submit(NamedTuple):
+    """Create an execution, or find the one that its key already names."""
+
+    execution: ExecutionId
+    tenant: str
+    pipeline: str
+    fingerprint: str
+    body: bytes
+    digest: bytes
+    key: str | None = None
+    redriven_from: ExecutionId | None = None
+
+
+class Park(NamedTuple):
+    """Open a unit with its one interaction and wait for it."""
+
+    execution: ExecutionId
+    fence: int
+    boundary: Boundary
+    interaction: NewInteraction
+
+
+class OpenUnit(NamedTuple):
+    """Open a unit whose items will be appended while the source is read."""
+
+    execution: ExecutionId
+    fence: int
+    boundary: Boundary
+
+
+class Append(NamedTuple):
+    """Store a batch of a unit's items, or recognise those that an earlier run has stored."""
+
+    execution: ExecutionId
+    fence: int
+    unit: int
+    first_item: int
+    items: tuple[NewInteraction, ...]
+    dispatched: bool
+
+
+class CloseUnit(NamedTuple):
+    """Say how many items the source gave; then wait, or go on when nothing is open."""
+
+    execution: ExecutionId
+    fence: int
+    unit: int
+    total: int
+    step_index: int
+
+
+class Admit(NamedTuple):
+    """Take in a completion: an answer, or a failure."""
+
+    interaction: InteractionId
+    tenant: str
+    body: bytes
+    digest: bytes
+    actor: str | None = None
+    failure: Failure | None = None
+
+
+class Expire(NamedTuple):
+    """Time an interaction out if its deadline has passed."""
+
+    interaction: InteractionId
+
+
+class CloseBehind(NamedTuple):
+    """Close an interaction that its unit's end has left open."""
+
+    interaction: InteractionId
+
+
+class StoreResults(NamedTuple):
+    """Store a batch of a streaming result; a repeat of the segment overwrites by index."""
+
+    execution: ExecutionId
+    fence: int
+    first_item: int
+    bodies: tuple[bytes, ...]
+
+
+class Finish(NamedTuple):
+    """End with success: one result, or the count of those stored."""
+
+    execution: ExecutionId
+    fence: int
+    step_index: int
+    result: bytes | None
+    result_count: int | None = None
+
+
+class Retry(NamedTuple):
+    """Give the segment back and try again after a delay."""
+
+    execution: ExecutionId
+    fence: int
+    step_index: int
+    #: Tries of that step so far, those made in place included.
+    attempt: int
+    delay_ms: int
+    message: str
+
+
+class GiveBack(NamedTuple):
+    """Return a claim that was not begun; it does not count as an attempt."""
+
+    execution: ExecutionId
+    fence: int
+
+
+class Fail(NamedTuple):
+    """End without success: FAILED as the author declared, DLQ when the machine gave up."""
+
+    execution: ExecutionId
+    fence: int
+    status: ExecutionStatus
+    step_index: int
+    step_id: str | None
+    attempts: int
+    code: str
+    message: str
+
+
+class Cancel(NamedTuple):
+    """End an execution and its unit because somebody wants it."""
+
+    execution: ExecutionId
+    tenant: str
+    reason: str
+
+
+Move = (
+    Submit
+    | Park
+    | OpenUnit
+    | Append
+    | CloseUnit
+    | Admit
+    | Expire
+    | CloseBehind
+    | StoreResults
+    | Finish
+    | Retry
+    | GiveBack
+    | Fail
+    | Cancel
+)
+
+
+# --- outcomes ---------------------------------------------------------------------------------
+
+
+class Claimed(NamedTuple):
+    """An execution that a worker may run now, and what its segment starts from."""
+
+    execution: Execution
+    #: The input, or the one answer of the unit it resumes from; None when that unit is a stream,
+    #: whose answers are read in pages.
+    body: bytes | None
+    #: The unit it resumes from; None at the start.
+    base: Unit | None
+    #: A unit that an earlier run of this segment opened and did not close.
+    reopened: Unit | None
+
+
+class Submitted(NamedTuple):
+    """The execution exists: made by this move, or found by its key."""
+
+    execution: ExecutionId
+    duplicate: bool
+    created_at: int
+    claimed: Claimed | None = None
+
+
+class KeyTaken(NamedTuple):
+    """The submit key names an execution with another input."""
+
+    execution: ExecutionId
+
+
+class Moved(NamedTuple):
+    """The move was made; this is the execution after it."""
+
+    execution: Execution
+    claimed: Claimed | None = None
+
+
+class ClosedBehind(NamedTuple):
+    """The interaction that an ended unit had left open is closed."""
+
+    interaction: InteractionId
+
+
+class Refused(NamedTuple):
+    """The move is illegal there, or its fence is stale; nothing changed."""
+
+    reason: str
+
+
+class Mismatch(NamedTuple):
+    """A replayed source gave something else than what is stored; nothing changed."""
+
+    message: str
+
+
+class Received(NamedTuple):
+    """What became of a completion."""
+
+    outcome: ReceiptOutcome
+    status: InteractionStatus | None = None
+    step_id: str | None = None
+    reason: str = ""
+    claimed: Claimed | None = None
+
+
+class Unstorable(NamedTuple):
+    """The database refused this row alone; its neighbours were written."""
+
+    message: str
+
+
+Outcome = (
+    Submitted | KeyTaken | Moved | ClosedBehind | Refused | Mismatch | Received | Unstorable
+)

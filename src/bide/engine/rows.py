@@ -1,0 +1,177 @@
+"""The rows that one commit concerns: as they were read, and as its moves have changed them.
+
+A store loads what `needs` names, in the one lock order (submit keys, units, interactions,
+executions, each ascending), lets `bide.engine.fold` decide, and writes what came out: new rows,
+changed rows, and rows that are only ever appended. It holds no policy of its own.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from bide.engine.decision import Decision
+from bide.engine.moves import (
+    Admit,
+    Append,
+    Cancel,
+    CloseBehind,
+    CloseUnit,
+    Expire,
+    Fail,
+    Move,
+    Submit,
+)
+from bide.model.ids import ExecutionId, InteractionId, UnitId
+from bide.model.records import (
+    DeadLetter,
+    Execution,
+    Input,
+    Interaction,
+    JournalFact,
+    Refusal,
+    Result,
+    SubmitKey,
+    Unit,
+)
+
+K = TypeVar("K")
+R = TypeVar("R")
+
+#: (tenant, pipeline, key)
+Key = tuple[str, str, str]
+
+
+class ItemRange(NamedTuple):
+    """The first-generation interactions of a unit with `first <= item < stop`."""
+
+    unit: UnitId
+    first: int
+    stop: int
+
+
+class Needs:
+    """Which rows a batch of moves concerns."""
+
+    __slots__ = ("current_unit_of", "executions", "interactions", "keys", "ranges", "units")
+
+    def __init__(self, moves: Iterable[Move]) -> None:
+        """Collect the paths that `moves` name."""
+        self.keys: set[Key] = set()
+        self.units: set[UnitId] = set()
+        self.interactions: set[InteractionId] = set()
+        self.executions: set[ExecutionId] = set()
+        #: Executions whose last unit is concerned too; its number stands in their row.
+        self.current_unit_of: set[ExecutionId] = set()
+        #: Items that a replayed source may have stored; their requests are needed as well.
+        self.ranges: list[ItemRange] = []
+        for move in moves:
+            self._add(move)
+
+    def _add(self, move: Move) -> None:
+        kind = type(move)
+        if kind is Submit:
+            assert isinstance(move, Submit)
+            if move.key is not None:
+                self.keys.add((move.tenant, move.pipeline, move.key))
+            return
+        if isinstance(move, Admit | Expire | CloseBehind):
+            interaction = move.interaction
+            self.interactions.add(interaction)
+            self.units.add(UnitId(interaction.execution, interaction.unit))
+            self.executions.add(interaction.execution)
+            return
+        assert not isinstance(move, Submit)
+        self.executions.add(move.execution)
+        if isinstance(move, Append | CloseUnit):
+            unit = UnitId(move.execution, move.unit)
+            self.units.add(unit)
+            if isinstance(move, Append):
+                stop = move.first_item + len(move.items)
+                self.ranges.append(ItemRange(unit, move.first_item, stop))
+        elif isinstance(move, Fail | Cancel):
+            self.current_unit_of.add(move.execution)
+
+
+class Table(Generic[K, R]):
+    """The rows of one table that a commit has read or made."""
+
+    __slots__ = ("_changed", "_new", "_read", "_rows")
+
+    def __init__(self) -> None:
+        self._rows: dict[K, R] = {}
+        self._read: dict[K, R] = {}
+        self._new: dict[K, None] = {}
+        self._changed: dict[K, None] = {}
+
+    def load(self, key: K, row: R) -> None:
+        """Take in a row as the store holds it."""
+        self._rows[key] = self._read[key] = row
+
+    def get(self, key: K) -> R | None:
+        """The row as it is now, or None when there is none."""
+        return self._rows.get(key)
+
+    def put(self, key: K, row: R) -> None:
+        """Make or change a row."""
+        self._rows[key] = row
+        if key in self._read:
+            self._changed[key] = None
+        else:
+            self._new[key] = None
+
+    def new(self) -> Sequence[R]:
+        """Rows to insert, in the order they were made."""
+        return [self._rows[key] for key in self._new]
+
+    def changed(self) -> Sequence[tuple[R, R]]:
+        """Rows to update: as they were read (the guard), and as they are now."""
+        return [(self._read[key], self._rows[key]) for key in self._changed]
+
+
+class Rows:
+    """The working set of one commit."""
+
+    __slots__ = (
+        "dead_letters",
+        "executions",
+        "inputs",
+        "interactions",
+        "journal",
+        "keys",
+        "refusals",
+        "results",
+        "units",
+    )
+
+    def __init__(self) -> None:
+        self.keys: Table[Key, SubmitKey] = Table()
+        self.units: Table[UnitId, Unit] = Table()
+        self.interactions: Table[InteractionId, Interaction] = Table()
+        self.executions: Table[ExecutionId, Execution] = Table()
+        self.journal: list[JournalFact] = []
+        self.inputs: list[Input] = []
+        self.results: list[Result] = []
+        self.dead_letters: list[DeadLetter] = []
+        self.refusals: list[Refusal] = []
+
+    def apply(self, decision: Decision) -> None:
+        """Take over what a decision writes; later moves of the batch see it."""
+        if decision.execution is not None:
+            self.executions.put(decision.execution.id, decision.execution)
+        if decision.fact is not None:
+            self.journal.append(decision.fact)
+        if decision.unit is not None:
+            self.units.put(decision.unit.id, decision.unit)
+        for interaction in decision.interactions:
+            self.interactions.put(interaction.id, interaction)
+        for row in decision.written:
+            match row:
+                case Input():
+                    self.inputs.append(row)
+                case SubmitKey():
+                    self.keys.put((row.tenant, row.pipeline, row.key), row)
+                case Result():
+                    self.results.append(row)
+                case DeadLetter():
+                    self.dead_letters.append(row)
+                case Refusal():
+                    self.refusals.append(row)

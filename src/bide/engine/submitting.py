@@ -1,0 +1,48 @@
+"""Submission: an execution is created once per tenant, pipeline and submit key."""
+
+from bide.engine.decision import Decision, fact_of
+from bide.engine.moves import KeyTaken, Submit, Submitted
+from bide.model.records import Execution, Input, SubmitKey
+from bide.model.status import ExecutionStatus, JournalKind
+
+
+def decide_submit(move: Submit, taken: SubmitKey | None, now: int) -> Decision:
+    """Create the execution, unless its key names one already.
+
+    The same key with the same input is the same execution; with another input it is a conflict.
+    """
+    if taken is not None:
+        if taken.digest == move.digest:
+            return Decision(Submitted(taken.execution, True, taken.created_at))
+        return Decision(KeyTaken(taken.execution))
+    execution = Execution(
+        id=move.execution,
+        tenant=move.tenant,
+        pipeline=move.pipeline,
+        status=ExecutionStatus.QUEUED,
+        version=1,
+        fingerprint=move.fingerprint,
+        step_index=0,
+        attempt=0,
+        takeovers=0,
+        fence=0,
+        owner=None,
+        due_at=now,
+        units=0,
+        resumed=0,
+        created_at=now,
+        updated_at=now,
+        redriven_from=move.redriven_from,
+    )
+    written: tuple[Input] | tuple[Input, SubmitKey] = (Input(move.execution, move.body),)
+    if move.key is not None:
+        key = SubmitKey(move.tenant, move.pipeline, move.key, move.execution, move.digest, now)
+        written = (*written, key)
+    return Decision(
+        Submitted(move.execution, False, now),
+        execution,
+        fact_of(execution, JournalKind.SUBMITTED),
+        written=written,
+        ready=True,
+        ready_body=move.body,
+    )

@@ -1,0 +1,91 @@
+"""Ids are paths: (execution), (execution, unit), (execution, unit, item[, generation]).
+
+So related rows lie side by side in every store, new ones go to the right edge of each index, and a
+replay finds the rows that it wrote before. An execution's id is a UUIDv7 (RFC 9562): 48 bits of
+Unix milliseconds, 12 bits that count within one millisecond, then random bits, the last twelve of
+which carry a shard number (0 while there is one shard). Ids are no secrets and give no rights.
+
+The written form of a path is ``018f...-..._2_417``; a repeat of an item adds ``_1`` and so on.
+"""
+
+import re
+from typing import NamedTuple, NewType
+
+ExecutionId = NewType("ExecutionId", bytes)
+
+_SHARD_BITS = 12
+_RANDOM_BITS = 62 - _SHARD_BITS
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+#: A path number: no sign, no leading zero, at most nine digits, so that it fits every store.
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
+
+
+class UnitId(NamedTuple):
+    """One await unit: the `number`-th boundary that `execution` opened, counted from 1."""
+
+    execution: ExecutionId
+    number: int
+
+
+class InteractionId(NamedTuple):
+    """One interaction: item `item` of a unit, asked for the (`generation` + 1)-th time."""
+
+    execution: ExecutionId
+    unit: int
+    item: int = 0
+    generation: int = 0
+
+
+def compose_execution_id(
+    unix_ms: int, sequence: int, random_bits: int, shard: int = 0
+) -> ExecutionId:
+    """Build a UUIDv7 from its parts; pure, so that a simulator decides every bit.
+
+    Args:
+        unix_ms: milliseconds since 1970, 48 bits.
+        sequence: order within the millisecond, 12 bits.
+        random_bits: at least 50 bits, further ones are ignored.
+        shard: 0 to 4095.
+    """
+    tail = (random_bits & ((1 << _RANDOM_BITS) - 1)) << _SHARD_BITS | shard
+    value = unix_ms << 80 | 0x7 << 76 | sequence << 64 | 0b10 << 62 | tail
+    return ExecutionId(value.to_bytes(16, "big"))
+
+
+def format_execution(execution: ExecutionId) -> str:
+    """Write an execution's id as a UUID."""
+    text = execution.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def format_unit(unit: UnitId) -> str:
+    """Write a unit's id: ``E_2``."""
+    return f"{format_execution(unit.execution)}_{unit.number}"
+
+
+def format_interaction(interaction: InteractionId) -> str:
+    """Write an interaction's id: ``E_2_0``, or ``E_2_0_1`` for a second asking."""
+    execution, unit, item, generation = interaction
+    text = f"{format_execution(execution)}_{unit}_{item}"
+    return f"{text}_{generation}" if generation else text
+
+
+def parse_execution(text: str) -> ExecutionId | None:
+    """Read an execution's id; None when it is none, which callers answer like an unknown one."""
+    if not _UUID.fullmatch(text):
+        return None
+    return ExecutionId(bytes.fromhex(text.replace("-", "")))
+
+
+def parse_interaction(text: str) -> InteractionId | None:
+    """Read an interaction's id; None when it is none, which callers answer like an unknown one.
+
+    Only the one written form is read, so that an interaction has exactly one name.
+    """
+    head, *numbers = text.split("_")
+    execution = parse_execution(head)
+    if execution is None or len(numbers) not in (2, 3):
+        return None
+    if not all(_NUMBER.fullmatch(number) for number in numbers) or numbers[2:] == ["0"]:
+        return None
+    return InteractionId(execution, *map(int, numbers))

@@ -1,0 +1,204 @@
+"""The rows of the model, one class a table.
+
+Records are named tuples: immutable, and in the order of their table's columns, so that a store
+hands them to its driver as they are (a parked execution is written and read in four commits, and
+each copy would cost as much as the row itself). Times are Unix milliseconds of the store's clock.
+
+Invariants that every reader may rely on:
+
+* `Execution.version` rises with every change of the row, and the journal holds one fact for each.
+* `Execution.units` counts the units that were opened; `Execution.resumed` names the one whose
+  answers feed the current segment (0: the input). They differ by at most one, and only while a
+  unit is open.
+* `due_at` is when somebody has to look at an execution again: ready at (QUEUED, WAIT_RETRY), lease
+  expiry (RUNNING); None when nobody has to.
+* An execution's row never holds an answer.
+"""
+
+from typing import NamedTuple
+
+from bide.model.ids import ExecutionId, InteractionId, UnitId
+from bide.model.status import (
+    AnswerSource,
+    ExecutionStatus,
+    InteractionStatus,
+    JournalKind,
+    UnitStatus,
+)
+
+
+class Execution(NamedTuple):
+    """One run of a pipeline; owns scheduling and waiting."""
+
+    id: ExecutionId
+    tenant: str
+    pipeline: str
+    status: ExecutionStatus
+    version: int
+    #: What a worker must know to run the current segment (see `bide.planning.fingerprint`).
+    fingerprint: str
+    #: Position in the plan of the step or await at which the execution stands, from 0.
+    step_index: int
+    #: Tries of that step so far; counted at claim.
+    attempt: int
+    #: Leases lost since the last boundary.
+    takeovers: int
+    #: Raised by every claim and by whatever ends a unit; each write of a worker carries it.
+    fence: int
+    owner: str | None
+    due_at: int | None
+    units: int
+    resumed: int
+    created_at: int
+    updated_at: int
+    error_code: str | None = None
+    error_message: str | None = None
+    result: bytes | None = None
+    #: How many results a streaming pipeline gave; they lie in `Result` rows.
+    result_count: int | None = None
+    redriven_from: ExecutionId | None = None
+
+    @property
+    def await_unit(self) -> UnitId | None:
+        """The unit that the execution waits for, or last waited for."""
+        return UnitId(self.id, self.units) if self.units else None
+
+
+class Input(NamedTuple):
+    """What an execution was submitted with; apart from its row, which is rewritten often."""
+
+    execution: ExecutionId
+    body: bytes
+
+
+class SubmitKey(NamedTuple):
+    """The submit key of an execution: unique per tenant and pipeline."""
+
+    tenant: str
+    pipeline: str
+    key: str
+    execution: ExecutionId
+    #: SHA-256 of the canonical input, by which a repeat is told from a conflict.
+    digest: bytes
+    created_at: int
+
+
+class Unit(NamedTuple):
+    """The durable completion contract of one await boundary in one execution."""
+
+    execution: ExecutionId
+    number: int
+    tenant: str
+    step_id: str
+    step_index: int
+    status: UnitStatus
+    #: True for one interaction per item of a stream; else the unit has one interaction, item 0.
+    per_item: bool
+    #: Interactions stored so far.
+    appended: int
+    #: How many there will be; None while the source is still being read.
+    total: int | None
+    #: Interactions that are terminal.
+    settled: int
+    created_at: int
+    updated_at: int
+    #: Fingerprint of the boundary; the execution carries it once the unit is complete.
+    fingerprint: str
+
+    @property
+    def id(self) -> UnitId:
+        """The unit's path."""
+        return UnitId(self.execution, self.number)
+
+    @property
+    def is_complete(self) -> bool:
+        """True when the source has been read to its end and nothing is open."""
+        return self.total is not None and self.settled >= self.total
+
+
+class Interaction(NamedTuple):
+    """One externally visible request of a unit."""
+
+    execution: ExecutionId
+    unit: int
+    item: int
+    generation: int
+    tenant: str
+    step_id: str
+    status: InteractionStatus
+    group: str | None
+    assignee: str | None
+    deadline_at: int
+    created_at: int
+    updated_at: int
+    #: The await's business key (`idempotent_on`), or None.
+    key: str | None
+    #: None where the reader had no use for it; always stored, never changed.
+    request: bytes | None
+    answer: bytes | None = None
+    answer_digest: bytes | None = None
+    actor: str | None = None
+    source: AnswerSource | None = None
+    #: Completions that repeated the admitted answer.
+    duplicates: int = 0
+    #: Completions that were refused with a row of their own (`Refusal`).
+    refusals: int = 0
+    error_code: str | None = None
+    error_message: str | None = None
+
+    @property
+    def id(self) -> InteractionId:
+        """The interaction's path."""
+        return InteractionId(self.execution, self.unit, self.item, self.generation)
+
+
+class Result(NamedTuple):
+    """One item of a streaming result; nobody sees it before the execution has succeeded."""
+
+    execution: ExecutionId
+    item: int
+    body: bytes
+
+
+class JournalFact(NamedTuple):
+    """One fact of an execution's life, written in the commit that it tells of."""
+
+    execution: ExecutionId
+    version: int
+    kind: JournalKind
+    at: int
+    unit: int | None = None
+    #: Who, why or what, in words for people; never a payload.
+    detail: str | None = None
+
+
+class DeadLetter(NamedTuple):
+    """Why an execution did not succeed; written in the commit that ended it."""
+
+    execution: ExecutionId
+    tenant: str
+    pipeline: str
+    status: ExecutionStatus
+    code: str
+    message: str
+    step_id: str | None
+    attempts: int
+    created_at: int
+
+
+class Refusal(NamedTuple):
+    """A completion that came and changed nothing: a conflicting or a late one."""
+
+    execution: ExecutionId
+    unit: int
+    item: int
+    generation: int
+    #: Counts the refusals of this interaction from 1.
+    sequence: int
+    tenant: str
+    outcome: str
+    digest: bytes
+    #: Kept for a late completion; a conflicting one leaves its digest alone.
+    payload: bytes | None
+    actor: str | None
+    created_at: int

@@ -1,0 +1,235 @@
+"""The store contract: what every store does, in numbered duties that the contract suite cites.
+
+Duties of every verb
+--------------------
+S1  One call is one transaction: all of it is durable when the call returns, or none of it is.
+S2  Methods take and return batches, and answer in the order of what they were given.
+S3  A store holds no policy. `transact` and `claim` read the rows concerned under lock, let
+    `bide.engine` decide, and write what came out, guarded by what was read.
+S4  Rows are locked in one order: submit keys, units, interactions, executions, each ascending.
+S5  Time is the store's: one reading per commit, never earlier than any reading that was committed
+    before, whatever the machine's clock does.
+S6  A row that the database refuses fails alone (`Unstorable`); its neighbours are written.
+S7  An outcome that is not known (the connection was lost while committing) is looked up before it
+    is answered: the caller gets the outcomes, or `StoreUnavailable` and nothing was written.
+S8  A cancelled caller disturbs nobody: the commit that it shares goes on.
+S9  Every read of a user's rows compares the tenant; rows of another tenant are as good as absent.
+S10 Losing a race is an outcome, never an exception.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from bide.engine.moves import Claimed, Handover, Move, Outcome
+from bide.engine.running import ClaimOffer
+from bide.model.ids import ExecutionId, InteractionId
+from bide.model.records import (
+    DeadLetter,
+    Execution,
+    Interaction,
+    JournalFact,
+    Refusal,
+    Unit,
+)
+from bide.model.status import ExecutionStatus
+
+
+class Transacted(NamedTuple):
+    """What a commit came to."""
+
+    outcomes: list[Outcome]
+    #: Executions that became ready and were handed to nobody.
+    left_ready: int
+
+
+class LeaseKey(NamedTuple):
+    """A claim that its worker wants to keep."""
+
+    execution: ExecutionId
+    fence: int
+
+
+class Asked(NamedTuple):
+    """An interaction with what a reader wants to know beside it."""
+
+    interaction: Interaction
+    pipeline: str
+    unit: Unit
+
+
+class PendingQuery(NamedTuple):
+    """Which open interactions to list."""
+
+    tenant: str
+    group: str | None = None
+    assignee: str | None = None
+    step_id: str | None = None
+    execution: ExecutionId | None = None
+    limit: int = 100
+
+
+class ExecutionQuery(NamedTuple):
+    """Which executions to list, newest first."""
+
+    tenant: str
+    pipeline: str | None = None
+    status: ExecutionStatus | None = None
+    #: Only those older than this one: the last of the page before.
+    before: ExecutionId | None = None
+    limit: int = 100
+
+
+class Overdue(NamedTuple):
+    """What a sweep has to look at."""
+
+    expired: list[InteractionId]
+    left_open: list[InteractionId]
+
+
+class StoreInfo(NamedTuple):
+    """What a store says about itself, for people."""
+
+    url: str
+    kind: str
+    version: str
+    schema_version: int
+
+
+class Store(Protocol):
+    """Durable rows behind the model."""
+
+    async def open(self) -> None:
+        """Connect, migrate if the store is embedded, and check that nothing would lose data.
+
+        Raises:
+            StoreUnavailable: it cannot be opened; the message says why and what to do.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what was handed in, then disconnect; safe to call twice and before `open`."""
+        ...
+
+    async def info(self) -> StoreInfo:
+        """Say what and where it is."""
+        ...
+
+    async def now(self) -> int:
+        """The store's time, Unix milliseconds (S5)."""
+        ...
+
+    # --- the two deciding verbs ---------------------------------------------------------------
+
+    async def transact(
+        self, moves: Sequence[Move], handover: Handover | None = None
+    ) -> Transacted:
+        """Make every move of the batch, in its order, in one commit.
+
+        Later moves of the batch see the earlier ones. `handover` lets a worker go straight on with
+        what the batch makes ready.
+        """
+        ...
+
+    async def claim(self, offer: ClaimOffer) -> list[Claimed]:
+        """Claim what is due, oldest first, at most `offer.limit`, only what the offer can run.
+
+        Two claims at the same time never get the same execution. An execution whose lease ran out
+        once too often is dead-lettered here and not returned.
+        """
+        ...
+
+    async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
+        """Prolong leases; False for each that was lost. Never waits behind `transact`'s batches
+        for longer than one of them."""
+        ...
+
+    # --- what a running segment reads ---------------------------------------------------------
+
+    async def input_of(self, tenant: str, execution: ExecutionId) -> bytes | None:
+        """What an execution was submitted with."""
+        ...
+
+    async def answers(
+        self, execution: ExecutionId, unit: int, first_item: int, limit: int
+    ) -> list[Interaction]:
+        """Answered interactions of a unit from `first_item` on, by item; with answers, without
+        requests. The last generation of each item."""
+        ...
+
+    async def results(
+        self, tenant: str, execution: ExecutionId, first_item: int, limit: int
+    ) -> list[bytes]:
+        """A page of a streaming result; empty unless the execution has succeeded."""
+        ...
+
+    # --- what people and edges read -----------------------------------------------------------
+
+    async def executions_by_id(
+        self, tenant: str | None, ids: Sequence[ExecutionId]
+    ) -> list[Execution | None]:
+        """Executions by id; None for each that is absent or another tenant's (any, for None)."""
+        ...
+
+    async def executions(self, query: ExecutionQuery) -> list[Execution]:
+        """A page of executions, newest first."""
+        ...
+
+    async def interactions_by_id(
+        self, tenant: str, ids: Sequence[InteractionId]
+    ) -> list[Asked | None]:
+        """Interactions by id, with requests; None for each absent or another tenant's."""
+        ...
+
+    async def pending(self, query: PendingQuery) -> list[Asked]:
+        """Open interactions of open units, oldest deadline first, then by id; with requests."""
+        ...
+
+    async def units(self, tenant: str, execution: ExecutionId) -> list[Unit]:
+        """The units of an execution, in the order of their opening."""
+        ...
+
+    async def journal(self, tenant: str, execution: ExecutionId) -> list[JournalFact]:
+        """An execution's facts, in their order."""
+        ...
+
+    async def dead_letters(
+        self, tenant: str, *, pipeline: str | None, before: ExecutionId | None, limit: int
+    ) -> list[DeadLetter]:
+        """A page of dead letters, newest first."""
+        ...
+
+    async def dead_letter(self, tenant: str, execution: ExecutionId) -> DeadLetter | None:
+        """Why an execution did not succeed."""
+        ...
+
+    async def refusals(self, tenant: str, interaction: InteractionId) -> list[Refusal]:
+        """Conflicting and late completions of an interaction, in order of arrival."""
+        ...
+
+    async def count_by_status(
+        self, tenant: str | None, pipeline: str | None
+    ) -> dict[ExecutionStatus, int]:
+        """How many executions stand where."""
+        ...
+
+    # --- upkeep -------------------------------------------------------------------------------
+
+    async def overdue(self, limit: int) -> Overdue:
+        """Interactions past their deadline, and those that an ended unit left open."""
+        ...
+
+    async def next_due(self, fingerprints: frozenset[str]) -> int | None:
+        """When the next execution that could be claimed is due; None when there is none."""
+        ...
+
+    async def retire(self, older_than: int, limit: int) -> int:
+        """Delete terminal executions that ended before `older_than`, with all their rows but the
+        submit key; gives how many."""
+        ...
+
+    async def wait_for_change(self, timeout_s: float) -> bool:
+        """Return True soon after another process committed, False after `timeout_s`.
+
+        A hint and never a promise: callers poll as well.
+        """
+        ...
