@@ -1,0 +1,1 @@
+"""The loops around the pure engine: commit, run, admit, sweep, watch."""

@@ -1,0 +1,158 @@
+"""What edges show: plain values with ids as text, one class a thing people ask for."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bide.authoring.answers import Receipt
+from bide.errors import FieldError
+from bide.model.status import ExecutionStatus, InteractionStatus, UnitStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """An execution that exists now; `duplicate` when its key named it before."""
+
+    execution_id: str
+    duplicate: bool
+    submitted_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionView:
+    """Where an execution stands."""
+
+    execution_id: str
+    tenant: str
+    pipeline: str
+    status: ExecutionStatus
+    step_index: int
+    #: Name of the step or await at `step_index`; None past the last, or when the plan is unknown.
+    step: str | None
+    attempt: int
+    version: int
+    next_due_at_ms: int | None
+    created_at_ms: int
+    updated_at_ms: int
+    error_code: str | None
+    error_message: str | None
+    result_count: int | None
+    #: Why no live worker can claim it, or None.
+    held: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InteractionView:
+    """One interaction, with what its pipeline's plan says of it."""
+
+    interaction_id: str
+    correlation_id: str
+    execution_id: str
+    unit_id: str
+    item_index: int | None
+    generation: int
+    pipeline: str
+    step_id: str
+    step: str | None
+    step_index: int
+    status: InteractionStatus
+    group: str | None
+    assignee: str | None
+    deadline_ms: int
+    created_at_ms: int
+    updated_at_ms: int
+    #: The stored request, a JSON value.
+    request: Any
+    #: Declared name of the answer's type, and its JSON Schema; None when the plan is unknown.
+    output_type: str | None
+    output_schema: dict[str, Any] | None
+    transport_type: str
+    transport_metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitView:
+    """One await unit and its counts."""
+
+    unit_id: str
+    step_id: str
+    status: UnitStatus
+    per_item: bool
+    appended: int
+    total: int | None
+    settled: int
+    created_at_ms: int
+    updated_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineEntry:
+    """One fact of an execution's life."""
+
+    at_ms: int
+    version: int
+    what: str
+    unit_id: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterView:
+    """Why an execution did not succeed."""
+
+    dead_letter_id: str
+    execution_id: str
+    pipeline: str
+    status: ExecutionStatus
+    code: str
+    message: str
+    step_id: str | None
+    attempts: int
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of `doctor` or of readiness."""
+
+    name: str
+    ok: bool
+    message: str
+    #: What to do about it; None when nothing has to be done.
+    hint: str | None = None
+    #: A failed check that does not keep work from being accepted.
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What an edge answers to a completion: its receipt, and why."""
+
+    receipt: Receipt
+    #: `applied`, `duplicate`, `buffered`, `conflict`, `late`, `not-found`, `invalid-answer`,
+    #: `ambiguous-correlation`, `not-allowed`, `too-large`: the last part of a problem's type.
+    code: str
+    detail: str = ""
+    errors: tuple[FieldError, ...] = ()
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
+"""Stands for a payload that was not given, since null is a payload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """A completion as an edge received it: blanks are None, the payload is a JSON value."""
+
+    interaction_id: str | None = None
+    correlation_id: str | None = None
+    step_id: str | None = None
+    resume_token: str | None = None
+    idempotency_key: str | None = None
+    payload: Any = MISSING
+    failure: tuple[str, str] | None = None
+    actor: str | None = None
