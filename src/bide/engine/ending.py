@@ -17,6 +17,7 @@ from bide.engine.transitions import (
     UnitEvent,
     after,
 )
+from bide.engine.waiting import LEASE_LOST, holds
 from bide.model.records import DeadLetter, Execution, Interaction, Unit
 from bide.model.status import ExecutionStatus, JournalKind
 
@@ -78,8 +79,10 @@ def end_execution(
 
 def decide_fail(move: Fail, execution: Execution | None, unit: Unit | None, now: int) -> Decision:
     """A worker reports that a segment cannot go on."""
-    if execution is None or execution.fence != move.fence:
-        return Decision(Refused("the lease was lost"))
+    if execution is None or not holds(execution, move.fence):
+        return Decision(LEASE_LOST)
+    if move.status not in {ExecutionStatus.FAILED, ExecutionStatus.DLQ}:
+        return Decision(Refused(f"{move.status.name} is no failure"))
     return end_execution(
         execution._replace(step_index=move.step_index, attempt=move.attempts),
         move.status,

@@ -49,7 +49,7 @@ from bide.engine.running import (
 from bide.engine.submitting import decide_submit
 from bide.engine.waiting import decide_append, decide_close, decide_open, decide_park
 from bide.model.ids import ExecutionId, InteractionId, UnitId
-from bide.model.records import Execution, Unit
+from bide.model.records import Execution, Interaction, Unit
 from bide.model.status import ExecutionStatus
 
 
@@ -70,7 +70,13 @@ def fold(moves: Sequence[Move], rows: Rows, now: int, handover: Handover | None)
         decision = _DECIDE[type(move)](move, rows, now)
         outcome = decision.outcome
         if decision.ready and decision.execution is not None:
-            if handover and slots > 0 and decision.execution.fingerprint in handover.fingerprints:
+            # Not what the worker has just given back: it wants to be rid of it.
+            if (
+                handover
+                and slots > 0
+                and not isinstance(move, GiveBack)
+                and decision.execution.fingerprint in handover.fingerprints
+            ):
                 slots -= 1
                 decision = _claimed(decision, handover)
                 outcome = decision.outcome
@@ -118,7 +124,7 @@ def _claimed(decision: Decision, handover: Handover) -> Decision:
 
 def _submit(move: Submit, rows: Rows, now: int) -> Decision:
     taken = rows.keys.get((move.tenant, move.pipeline, move.key)) if move.key is not None else None
-    return decide_submit(move, taken, now)
+    return decide_submit(move, taken, rows.executions.get(move.execution), now)
 
 
 def _park(move: Park, rows: Rows, now: int) -> Decision:
@@ -131,7 +137,7 @@ def _open(move: OpenUnit, rows: Rows, now: int) -> Decision:
 
 def _append(move: Append, rows: Rows, now: int) -> Decision:
     unit = rows.units.get(UnitId(move.execution, move.unit))
-    stored = {}
+    stored: dict[int, Interaction] = {}
     if unit is not None:
         for item in range(move.first_item, min(move.first_item + len(move.items), unit.appended)):
             known = rows.interactions.get(InteractionId(move.execution, move.unit, item))

@@ -278,6 +278,4 @@ class Unstorable(NamedTuple):
     message: str
 
 
-Outcome = (
-    Submitted | KeyTaken | Moved | ClosedBehind | Refused | Mismatch | Received | Unstorable
-)
+Outcome = Submitted | KeyTaken | Moved | ClosedBehind | Refused | Mismatch | Received | Unstorable

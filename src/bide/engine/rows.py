@@ -70,6 +70,8 @@ class Needs:
         kind = type(move)
         if kind is Submit:
             assert isinstance(move, Submit)
+            # Its own id too: a submit that is repeated after an unknown outcome is known by it.
+            self.executions.add(move.execution)
             if move.key is not None:
                 self.keys.add((move.tenant, move.pipeline, move.key))
             return

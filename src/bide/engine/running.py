@@ -11,7 +11,7 @@ from bide.engine.decision import Decision, fact_of
 from bide.engine.ending import end_execution
 from bide.engine.moves import Finish, GiveBack, Moved, Refused, Retry, StoreResults
 from bide.engine.transitions import EXECUTION, ExecutionEvent, UnitEvent, after
-from bide.engine.waiting import LEASE_LOST, holds
+from bide.engine.waiting import LEASE_LOST, STILL_OPEN, has_open_unit, holds
 from bide.model.records import Execution, JournalFact, Result, Unit
 from bide.model.status import ExecutionStatus, JournalKind
 
@@ -39,9 +39,7 @@ def lease(execution: Execution, owner: str, lease_ms: int, now: int) -> Executio
     )
 
 
-def decide_claim(
-    offer: ClaimOffer, execution: Execution, unit: Unit | None, now: int
-) -> Decision:
+def decide_claim(offer: ClaimOffer, execution: Execution, unit: Unit | None, now: int) -> Decision:
     """Claim what is due, take over what was abandoned, give up what was abandoned too often.
 
     `unit` is the unit that an earlier run of the segment opened and did not close, if there is one.
@@ -96,6 +94,8 @@ def decide_finish(move: Finish, execution: Execution | None, now: int) -> Decisi
     """End with success."""
     if execution is None or not holds(execution, move.fence):
         return Decision(LEASE_LOST)
+    if has_open_unit(execution):
+        return Decision(STILL_OPEN)
     finished = execution._replace(
         status=ExecutionStatus.SUCCEEDED,
         version=execution.version + 1,

@@ -1,20 +1,27 @@
 """Submission: an execution is created once per tenant, pipeline and submit key."""
 
 from bide.engine.decision import Decision, fact_of
-from bide.engine.moves import KeyTaken, Submit, Submitted
+from bide.engine.moves import KeyTaken, Refused, Submit, Submitted
 from bide.model.records import Execution, Input, SubmitKey
 from bide.model.status import ExecutionStatus, JournalKind
 
 
-def decide_submit(move: Submit, taken: SubmitKey | None, now: int) -> Decision:
+def decide_submit(
+    move: Submit, taken: SubmitKey | None, known: Execution | None, now: int
+) -> Decision:
     """Create the execution, unless its key names one already.
 
     The same key with the same input is the same execution; with another input it is a conflict.
+    `known` is the execution that has the move's id: without a key, a repeat is known by that.
     """
     if taken is not None:
         if taken.digest == move.digest:
             return Decision(Submitted(taken.execution, True, taken.created_at))
         return Decision(KeyTaken(taken.execution))
+    if known is not None:
+        if (known.tenant, known.pipeline) != (move.tenant, move.pipeline):
+            return Decision(Refused("the id is another execution's"))
+        return Decision(Submitted(known.id, True, known.created_at))
     execution = Execution(
         id=move.execution,
         tenant=move.tenant,

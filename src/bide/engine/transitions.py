@@ -76,7 +76,10 @@ def _table(rows: dict[S, dict[V, S]]) -> Table[S, V]:
     return MappingProxyType({status: MappingProxyType(events) for status, events in rows.items()})
 
 
-_ENDED_BY_OTHERS = {ExecutionEvent.CANCELLED: E.CANCELLED}
+# What no worker has to be running for: a cancellation, and the failure of an open unit. The unit
+# outlives a segment that was given back or is to be tried again while it read the source, and its
+# end binds at once.
+_ENDED_BY_OTHERS = {ExecutionEvent.FAILED: E.FAILED, ExecutionEvent.CANCELLED: E.CANCELLED}
 
 EXECUTION: Table[E, ExecutionEvent] = _table(
     {
@@ -91,15 +94,10 @@ EXECUTION: Table[E, ExecutionEvent] = _table(
             ExecutionEvent.RETRY_SCHEDULED: E.WAIT_RETRY,
             ExecutionEvent.GIVEN_BACK: E.QUEUED,
             ExecutionEvent.SUCCEEDED: E.SUCCEEDED,
-            ExecutionEvent.FAILED: E.FAILED,
             ExecutionEvent.DEAD_LETTERED: E.DLQ,
             **_ENDED_BY_OTHERS,
         },
-        E.WAITING_EXTERNAL: {
-            ExecutionEvent.RESUMED: E.QUEUED,
-            ExecutionEvent.FAILED: E.FAILED,
-            **_ENDED_BY_OTHERS,
-        },
+        E.WAITING_EXTERNAL: {ExecutionEvent.RESUMED: E.QUEUED, **_ENDED_BY_OTHERS},
         E.WAIT_RETRY: {ExecutionEvent.CLAIMED: E.RUNNING, **_ENDED_BY_OTHERS},
         E.SUCCEEDED: {},
         E.FAILED: {},

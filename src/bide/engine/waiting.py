@@ -27,6 +27,7 @@ from bide.model.records import Execution, Interaction, Unit
 from bide.model.status import ExecutionStatus, InteractionStatus, JournalKind, UnitStatus
 
 LEASE_LOST = Refused("the lease was lost")
+STILL_OPEN = Refused("an await of the execution is still open")
 
 
 def holds(execution: Execution | None, fence: int) -> bool:
@@ -36,6 +37,11 @@ def holds(execution: Execution | None, fence: int) -> bool:
         and execution.status is ExecutionStatus.RUNNING
         and execution.fence == fence
     )
+
+
+def has_open_unit(execution: Execution) -> bool:
+    """True from the opening of a unit until its answers feed a segment, or its end ends all."""
+    return execution.units > execution.resumed
 
 
 def new_unit(
@@ -99,6 +105,8 @@ def decide_park(move: Park, execution: Execution | None, now: int) -> Decision:
     """Open a unit with its one interaction and wait for it."""
     if execution is None or not holds(execution, move.fence):
         return Decision(LEASE_LOST)
+    if has_open_unit(execution):
+        return Decision(STILL_OPEN)
     unit = new_unit(execution, move.boundary, now, per_item=False, total=1)
     interaction = new_interaction(
         unit, 0, move.interaction, now, dispatched=move.boundary.dispatched
@@ -115,8 +123,10 @@ def decide_park(move: Park, execution: Execution | None, now: int) -> Decision:
 
 def decide_open(move: OpenUnit, execution: Execution | None, now: int) -> Decision:
     """Open a unit over a stream; the execution goes on running and fills it."""
-    if execution is None or not holds(execution, move.fence) or execution.units > execution.resumed:
+    if execution is None or not holds(execution, move.fence):
         return Decision(LEASE_LOST)
+    if has_open_unit(execution):
+        return Decision(STILL_OPEN)
     unit = new_unit(execution, move.boundary, now, per_item=True, total=None)
     opened = execution._replace(
         version=execution.version + 1,
