@@ -1,0 +1,71 @@
+"""A row that the database refuses fails alone (duty S6): halve the batch until it stands alone.
+
+A store hands in `attempt`, which makes a part of the batch inside the transaction in progress. When
+the database refuses a value, it puts the transaction back to where the part began (a savepoint)
+and raises `DataError`. Parts are tried from left to right, so later moves go on seeing earlier
+ones; a bad move among n costs about 2 log n attempts, and a batch without one costs nothing.
+"""
+
+from collections.abc import Callable, Sequence
+
+from bide.engine.moves import Claimed, Handover, Move, Outcome, Unstorable
+from bide.spi.store import Transacted
+
+Attempt = Callable[[Sequence[Move], Handover | None], Transacted]
+
+_INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
+
+
+class DataError(Exception):
+    """The database refuses a value; which move it came with is not known yet."""
+
+
+def isolate(moves: Sequence[Move], handover: Handover | None, attempt: Attempt) -> Transacted:
+    """Make every move that can be stored; the others are answered `Unstorable`, each alone."""
+    try:
+        return attempt(moves, handover)
+    except DataError as error:
+        if len(moves) == 1:
+            return Transacted([Unstorable(str(error))], 0)
+    middle = len(moves) // 2
+    left = isolate(moves[:middle], handover, attempt)
+    right = isolate(moves[middle:], _remaining(handover, left.outcomes), attempt)
+    return Transacted([*left.outcomes, *right.outcomes], left.left_ready + right.left_ready)
+
+
+def _remaining(handover: Handover | None, outcomes: Sequence[Outcome]) -> Handover | None:
+    if handover is None:
+        return None
+    taken = sum(isinstance(getattr(outcome, "claimed", None), Claimed) for outcome in outcomes)
+    return handover._replace(slots=handover.slots - taken)
+
+
+def check_storable(row: tuple[object, ...]) -> None:
+    """Refuse a row that not every database could keep.
+
+    The bounds are those that all stores have in common, so that what was accepted by one can be
+    moved to another: text that is UTF-8 and holds no NUL, integers of 64 bits, bytes.
+
+    Raises:
+        DataError: it names the table and what is wrong, and never the value.
+    """
+    for value in row:
+        problem = _problem(value)
+        if problem is not None:
+            raise DataError(f"{type(row).__name__}: {problem}")
+
+
+def _problem(value: object) -> str | None:
+    match value:
+        case None | bytes():
+            return None
+        case int():
+            return None if _INT_MIN <= value <= _INT_MAX else "a number needs more than 64 bits"
+        case str():
+            if "\0" in value:
+                return "a text holds the character NUL"
+            if any("\ud800" <= character <= "\udfff" for character in value):
+                return "a text holds half a character (a lone surrogate)"
+            return None
+        case _:
+            return f"a value of type {type(value).__name__} cannot be stored"

@@ -1,0 +1,393 @@
+"""The reference store: dictionaries, and the plainest reading of every duty.
+
+It is what the other stores are compared with, so it prefers the obvious to the fast: readers scan.
+It keeps nothing when the process ends. Each verb first lets other tasks run and then does its work
+without awaiting, so a verb is one critical section of the event loop: that is all its locking, and
+why a caller can be cancelled before the commit or not at all (S8).
+
+Several `MemoryStore`s may share one `MemoryData`, as several processes share one file.
+"""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from bide.engine.fold import claims_of, fold, fold_claims
+from bide.engine.moves import Claimed, Handover, Move
+from bide.engine.rows import Key, Needs, Rows, Table
+from bide.engine.running import ClaimOffer
+from bide.engine.waiting import holds
+from bide.model.ids import ExecutionId, InteractionId, UnitId
+from bide.model.records import (
+    DeadLetter,
+    Execution,
+    Interaction,
+    JournalFact,
+    Refusal,
+    SubmitKey,
+    Unit,
+)
+from bide.model.status import ExecutionStatus, InteractionStatus
+from bide.spi.clock import Clock
+from bide.spi.store import (
+    Asked,
+    ExecutionQuery,
+    LeaseKey,
+    Overdue,
+    PendingQuery,
+    StoreInfo,
+    Transacted,
+)
+from bide.stores.isolate import check_storable, isolate
+
+K = TypeVar("K")
+R = TypeVar("R")
+
+
+class MemoryData:
+    """The tables, and the latest time that was committed."""
+
+    def __init__(self) -> None:
+        self.keys: dict[Key, SubmitKey] = {}
+        self.executions: dict[ExecutionId, Execution] = {}
+        self.inputs: dict[ExecutionId, bytes] = {}
+        self.units: dict[UnitId, Unit] = {}
+        self.interactions: dict[InteractionId, Interaction] = {}
+        self.results: defaultdict[ExecutionId, dict[int, bytes]] = defaultdict(dict)
+        self.journal: defaultdict[ExecutionId, list[JournalFact]] = defaultdict(list)
+        self.dead_letters: dict[ExecutionId, DeadLetter] = {}
+        self.refusals: defaultdict[InteractionId, list[Refusal]] = defaultdict(list)
+        self.high_water = 0
+
+    def load(self, needs: Needs) -> Rows:
+        """The rows that a batch concerns."""
+        rows = Rows()
+        for key in needs.keys & self.keys.keys():
+            rows.keys.load(key, self.keys[key])
+        for execution in needs.executions & self.executions.keys():
+            rows.executions.load(execution, self.executions[execution])
+        units = set(needs.units)
+        for execution in needs.current_unit_of & self.executions.keys():
+            units.add(UnitId(execution, self.executions[execution].units))
+        for unit in units & self.units.keys():
+            rows.units.load(unit, self.units[unit])
+        interactions = set(needs.interactions)
+        for unit, first, stop in needs.ranges:
+            interactions.update(InteractionId(*unit, item) for item in range(first, stop))
+        for interaction in interactions & self.interactions.keys():
+            rows.interactions.load(interaction, self.interactions[interaction])
+        return rows
+
+    def write(self, rows: Rows) -> None:
+        """Write what a batch came to, all of it or nothing.
+
+        Raises:
+            DataError: a row cannot be stored, so none was.
+        """
+        keys, units = _written(rows.keys), _written(rows.units)
+        executions, interactions = _written(rows.executions), _written(rows.interactions)
+        for table in (
+            keys, units, interactions, executions, rows.inputs, rows.results, rows.journal,
+            rows.dead_letters, rows.refusals,
+        ):  # fmt: skip
+            for row in table:
+                check_storable(row)
+        self.keys.update(((row.tenant, row.pipeline, row.key), row) for row in keys)
+        self.units.update((row.id, row) for row in units)
+        self.interactions.update((row.id, row) for row in interactions)
+        self.executions.update((row.id, row) for row in executions)
+        self.inputs.update((row.execution, row.body) for row in rows.inputs)
+        self.dead_letters.update((row.execution, row) for row in rows.dead_letters)
+        for result in rows.results:
+            self.results[result.execution][result.item] = result.body
+        for fact in rows.journal:
+            self.journal[fact.execution].append(fact)
+        for refusal in rows.refusals:
+            interaction = InteractionId(
+                refusal.execution, refusal.unit, refusal.item, refusal.generation
+            )
+            self.refusals[interaction].append(refusal)
+
+    def interactions_of(self, unit: UnitId) -> Iterator[Interaction]:
+        """The last asking for each item of a unit, by item."""
+        of_unit = sorted(id for id in self.interactions if id[:2] == unit)
+        last = {id.item: self.interactions[id] for id in of_unit}
+        yield from last.values()
+
+    def forget(self, execution: ExecutionId) -> None:
+        """Delete an execution with all its rows but the submit key."""
+        del self.executions[execution]
+        for table in (self.inputs, self.results, self.journal, self.dead_letters):
+            table.pop(execution, None)
+        for unit in [id for id in self.units if id.execution == execution]:
+            del self.units[unit]
+        for interaction in [id for id in self.interactions if id.execution == execution]:
+            del self.interactions[interaction]
+            self.refusals.pop(interaction, None)
+
+
+def _written(table: Table[K, R]) -> list[R]:
+    return [*table.new(), *(row for _, row in table.changed())]
+
+
+class MemoryStore:
+    """A `Store` that lives as long as its `MemoryData`."""
+
+    def __init__(self, clock: Clock, data: MemoryData | None = None) -> None:
+        """Use `clock` for time, and `data` where several handles share their rows."""
+        self._clock = clock
+        self.data = data or MemoryData()
+
+    async def open(self) -> None:
+        """Nothing to connect to."""
+
+    async def close(self) -> None:
+        """Nothing to disconnect from."""
+
+    async def info(self) -> StoreInfo:
+        """Say that it is memory."""
+        return StoreInfo(url="memory://", kind="memory", version="", schema_version=0)
+
+    async def now(self) -> int:
+        """The clock's time, but never behind a commit's."""
+        return max(self._clock(), self.data.high_water)
+
+    def _commit_time(self) -> int:
+        self.data.high_water = max(self._clock(), self.data.high_water)
+        return self.data.high_water
+
+    # --- the two deciding verbs ---------------------------------------------------------------
+
+    async def transact(self, moves: Sequence[Move], handover: Handover | None = None) -> Transacted:
+        """Decide and write the batch."""
+        await asyncio.sleep(0)
+        now = self._commit_time()
+
+        def attempt(part: Sequence[Move], offer: Handover | None) -> Transacted:
+            rows = self.data.load(Needs(part))
+            folded = fold(part, rows, now, offer)
+            self.data.write(rows)
+            return Transacted(folded.outcomes, folded.left_ready)
+
+        return isolate(list(moves), handover, attempt)
+
+    async def claim(self, offer: ClaimOffer) -> list[Claimed]:
+        """Claim what is due."""
+        await asyncio.sleep(0)
+        now = self._commit_time()
+        due = [
+            execution
+            for execution in self.data.executions.values()
+            if execution.due_at is not None
+            and execution.due_at <= now
+            and execution.fingerprint in offer.fingerprints
+        ]
+        due.sort(key=lambda execution: (execution.due_at, execution.id))
+        due = due[: offer.limit]
+        rows = Rows()
+        for execution in due:
+            rows.executions.load(execution.id, execution)
+            for number in (execution.resumed, execution.units):
+                unit = self.data.units.get(UnitId(execution.id, number))
+                if unit is not None:
+                    rows.units.load(unit.id, unit)
+        claimed = fold_claims(offer, due, rows, now)
+        self.data.write(rows)
+        bodies = {execution.id: self._body(execution) for execution in claimed}
+        known = {id: body for id, body in bodies.items() if body is not None}
+        return claims_of(rows, claimed, known)
+
+    def _body(self, execution: Execution) -> bytes | None:
+        """What the segment starts from: the input, or the one answer; a stream's are paged."""
+        if execution.resumed == 0:
+            return self.data.inputs[execution.id]
+        base = self.data.units[UnitId(execution.id, execution.resumed)]
+        if base.per_item:
+            return None
+        [only] = self.data.interactions_of(base.id)
+        return only.answer
+
+    async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
+        """Prolong what is still held. A renewal is no change of state: no version, no fact."""
+        await asyncio.sleep(0)
+        now = self._commit_time()
+        kept: list[bool] = []
+        for id, fence in leases:
+            execution = self.data.executions.get(id)
+            held = execution is not None and holds(execution, fence)
+            if execution is not None and held:
+                self.data.executions[id] = execution._replace(due_at=now + lease_ms)
+            kept.append(held)
+        return kept
+
+    # --- what a running segment reads ---------------------------------------------------------
+
+    async def input_of(self, tenant: str, execution: ExecutionId) -> bytes | None:
+        """The input, to its own tenant."""
+        return self.data.inputs[execution] if self._owned(tenant, execution) else None
+
+    async def answers(
+        self, execution: ExecutionId, unit: int, first_item: int, limit: int
+    ) -> list[Interaction]:
+        """Answered items from `first_item` on."""
+        answered = [
+            interaction._replace(request=None)
+            for interaction in self.data.interactions_of(UnitId(execution, unit))
+            if interaction.item >= first_item and interaction.status is InteractionStatus.COMPLETED
+        ]
+        return answered[:limit]
+
+    async def results(
+        self, tenant: str, execution: ExecutionId, first_item: int, limit: int
+    ) -> list[bytes]:
+        """Results below the count that the end has fixed: a repeat may have given fewer."""
+        owned = self._owned(tenant, execution)
+        if owned is None or owned.status is not ExecutionStatus.SUCCEEDED:
+            return []
+        stored = self.data.results.get(execution, {})
+        stop = min(first_item + limit, owned.result_count or 0)
+        return [stored[item] for item in range(first_item, stop) if item in stored]
+
+    # --- what people and edges read -----------------------------------------------------------
+
+    def _owned(self, tenant: str | None, id: ExecutionId) -> Execution | None:
+        execution = self.data.executions.get(id)
+        if execution is None or (tenant is not None and execution.tenant != tenant):
+            return None
+        return execution
+
+    def _asked(self, interaction: Interaction) -> Asked:
+        execution = self.data.executions[interaction.execution]
+        unit = self.data.units[UnitId(interaction.execution, interaction.unit)]
+        return Asked(interaction, execution.pipeline, unit)
+
+    async def executions_by_id(
+        self, tenant: str | None, ids: Sequence[ExecutionId]
+    ) -> list[Execution | None]:
+        """Executions by id."""
+        return [self._owned(tenant, id) for id in ids]
+
+    async def executions(self, query: ExecutionQuery) -> list[Execution]:
+        """Newest first: ids are in order of time."""
+        found = [
+            execution
+            for id, execution in sorted(self.data.executions.items(), reverse=True)
+            if execution.tenant == query.tenant
+            and query.pipeline in {None, execution.pipeline}
+            and query.status in {None, execution.status}
+            and (query.before is None or id < query.before)
+        ]
+        return found[: query.limit]
+
+    async def interactions_by_id(
+        self, tenant: str, ids: Sequence[InteractionId]
+    ) -> list[Asked | None]:
+        """Interactions by id, with what a reader wants beside them."""
+        found = [self.data.interactions.get(id) for id in ids]
+        return [self._asked(one) if one and one.tenant == tenant else None for one in found]
+
+    async def pending(self, query: PendingQuery) -> list[Asked]:
+        """Open interactions of open units, the most urgent first."""
+        found = [
+            asked
+            for interaction in self.data.interactions.values()
+            if interaction.tenant == query.tenant
+            and not interaction.status.is_terminal
+            and query.group in {None, interaction.group}
+            and query.assignee in {None, interaction.assignee}
+            and query.step_id in {None, interaction.step_id}
+            and query.execution in {None, interaction.execution}
+            and not (asked := self._asked(interaction)).unit.status.is_terminal
+        ]
+        found.sort(key=lambda asked: (asked.interaction.deadline_at, asked.interaction.id))
+        return found[: query.limit]
+
+    async def units(self, tenant: str, execution: ExecutionId) -> list[Unit]:
+        """The units of an execution, by number."""
+        owned = self._owned(tenant, execution)
+        numbers = range(1, owned.units + 1) if owned else ()
+        return [self.data.units[UnitId(execution, number)] for number in numbers]
+
+    async def journal(self, tenant: str, execution: ExecutionId) -> list[JournalFact]:
+        """An execution's facts."""
+        return list(self.data.journal[execution]) if self._owned(tenant, execution) else []
+
+    async def dead_letters(
+        self, tenant: str, *, pipeline: str | None, before: ExecutionId | None, limit: int
+    ) -> list[DeadLetter]:
+        """Dead letters, the newest execution first."""
+        found = [
+            letter
+            for id, letter in sorted(self.data.dead_letters.items(), reverse=True)
+            if letter.tenant == tenant
+            and pipeline in {None, letter.pipeline}
+            and (before is None or id < before)
+        ]
+        return found[:limit]
+
+    async def dead_letter(self, tenant: str, execution: ExecutionId) -> DeadLetter | None:
+        """One dead letter."""
+        return self.data.dead_letters.get(execution) if self._owned(tenant, execution) else None
+
+    async def refusals(self, tenant: str, interaction: InteractionId) -> list[Refusal]:
+        """Refused completions, in order of arrival."""
+        owned = self._owned(tenant, interaction.execution)
+        return list(self.data.refusals.get(interaction, [])) if owned else []
+
+    async def count_by_status(
+        self, tenant: str | None, pipeline: str | None
+    ) -> dict[ExecutionStatus, int]:
+        """How many executions stand where; a status with none is left out."""
+        return Counter(
+            execution.status
+            for execution in self.data.executions.values()
+            if tenant in {None, execution.tenant} and pipeline in {None, execution.pipeline}
+        )
+
+    # --- upkeep -------------------------------------------------------------------------------
+
+    async def overdue(self, limit: int) -> Overdue:
+        """What a sweep has to look at, the longest overdue first; at most `limit` of each."""
+        now = await self.now()
+        expired: list[InteractionId] = []
+        left_open: list[InteractionId] = []
+        by_deadline = sorted(
+            self.data.interactions.values(), key=lambda one: (one.deadline_at, one.id)
+        )
+        for interaction in by_deadline:
+            if interaction.status.is_terminal:
+                continue
+            if self._asked(interaction).unit.status.is_terminal:
+                left_open.append(interaction.id)
+            elif interaction.deadline_at < now:
+                expired.append(interaction.id)
+        return Overdue(expired[:limit], left_open[:limit])
+
+    async def next_due(self, fingerprints: frozenset[str]) -> int | None:
+        """The earliest time at which `claim` would find something."""
+        return min(
+            (
+                execution.due_at
+                for execution in self.data.executions.values()
+                if execution.due_at is not None and execution.fingerprint in fingerprints
+            ),
+            default=None,
+        )
+
+    async def retire(self, older_than: int, limit: int) -> int:
+        """Delete what ended before `older_than`, the longest ended first."""
+        await asyncio.sleep(0)
+        ended = sorted(
+            (execution.updated_at, id)
+            for id, execution in self.data.executions.items()
+            if execution.status.is_terminal and execution.updated_at < older_than
+        )
+        for _, id in ended[:limit]:
+            self.data.forget(id)
+        return len(ended[:limit])
+
+    async def wait_for_change(self, timeout_s: float) -> bool:
+        """There is no other process."""
+        await asyncio.sleep(timeout_s)
+        return False
