@@ -1,0 +1,124 @@
+"""Opening the file: refuse what would lose data, before anything is written."""
+
+import os
+import re
+from importlib import resources
+from pathlib import Path
+
+import apsw
+
+from bide.errors import StoreUnavailable
+
+#: How long a statement waits for another process's commit; the turnstile keeps it far below.
+BUSY_TIMEOUT_MS = 10_000
+_CACHE_STATEMENTS = 512
+_WAL_PAGES = 4_000
+_MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
+
+
+def check_version(version: str | None = None) -> None:
+    """Refuse a SQLite that can lose committed writes with two connections in WAL mode.
+
+    The WAL-reset bug was fixed in 3.51.3, 3.50.7 and 3.44.6.
+    """
+    text = version or apsw.sqlite_lib_version()
+    number = tuple(int(part) for part in text.split("."))[:3]
+    if number >= (3, 51, 3) or number[:2] in {(3, 50), (3, 44)} and number[2] >= (
+        7 if number[1] == 50 else 6  # noqa: PLR2004 - the fixed releases named above
+    ):
+        return
+    raise StoreUnavailable(
+        f"SQLite {text} can lose committed writes (the WAL-reset bug, fixed in 3.51.3)."
+        " Install the apsw wheel from the package registry: pip install -U apsw"
+    )
+
+
+def open_writer(path: str) -> apsw.Connection:
+    """Open for writing: create the file if it is absent, check it, bring its tables up to date."""
+    check_version()
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise StoreUnavailable(f"there is no folder {folder} for the database {path}")
+    try:
+        db = _open(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        db.execute("pragma journal_mode = wal")
+        db.execute("pragma synchronous = full")
+        db.execute(f"pragma wal_autocheckpoint = {_WAL_PAGES}")
+        _migrate(db)
+    except apsw.Error as error:
+        raise explained(error, path) from error
+    return db
+
+
+def open_reader(path: str) -> apsw.Connection:
+    """Open for reading only."""
+    try:
+        return _open(path, apsw.SQLITE_OPEN_READONLY)
+    except apsw.Error as error:
+        raise explained(error, path) from error
+
+
+def _open(path: str, flags: int) -> apsw.Connection:
+    db = apsw.Connection(path, flags=flags, statementcachesize=_CACHE_STATEMENTS)
+    db.set_busy_timeout(BUSY_TIMEOUT_MS)
+    db.execute("pragma cache_size = -65536")
+    return db
+
+
+def explained(error: apsw.Error, path: str) -> StoreUnavailable:
+    """Say in a sentence what is wrong with the file and what to do about it."""
+    match error:
+        case apsw.NotADBError() | apsw.CorruptError():
+            what = "is not a sound SQLite database; restore it from a backup"
+        case apsw.ReadOnlyError():
+            what = "cannot be written: the file, its folder or the disk is read-only"
+        case apsw.CantOpenError():
+            reason = "is a folder" if os.path.isdir(path) else "cannot be opened"  # noqa: PTH112 - a plain path
+            what = f"{reason}; check that the path is right and may be written"
+        case apsw.FullError():
+            what = "cannot grow: the disk is full; nothing was lost, free some space"
+        case apsw.BusyError():
+            what = f"was locked by another process for over {BUSY_TIMEOUT_MS // 1000} s"
+        case apsw.PermissionsError() | apsw.AuthError():
+            what = "may not be accessed"
+        case _:
+            what = f"failed: {error}"
+    return StoreUnavailable(f"the database {path} {what}")
+
+
+def schema_version(db: apsw.Connection) -> int:
+    """Number of the last migration made."""
+    return int(db.pragma("user_version") or 0)
+
+
+def migrations() -> list[tuple[int, str]]:
+    """All migrations of this release, in order."""
+    folder = resources.files(f"{__package__}.migrations")
+    found = [
+        (int(match[1]), file.read_text("utf-8"))
+        for file in folder.iterdir()
+        if (match := _MIGRATION.fullmatch(file.name))
+    ]
+    return sorted(found)
+
+
+def _migrate(db: apsw.Connection) -> None:
+    known = migrations()
+    if schema_version(db) == known[-1][0]:
+        return
+    db.execute("begin immediate")
+    try:
+        present = schema_version(db)
+        if present > known[-1][0]:
+            raise StoreUnavailable(
+                f"the database was written by a newer release (schema {present}, this one knows"
+                f" {known[-1][0]}); upgrade bide"
+            )
+        for number, text in known:
+            if number > present:
+                db.execute(text)
+                db.execute(f"pragma user_version = {number}")
+    except BaseException:
+        db.execute("rollback")
+        raise
+    db.execute("commit")

@@ -1,0 +1,149 @@
+-- Path keys: related rows lie together and new ones go to the right edge of every table, which is
+-- worth a factor of thirteen here. So the tables have no rowid of their own.
+--
+-- Texts that users choose may hold no NUL: PostgreSQL cannot keep it, and what one store admits
+-- every store must. The checks on them say so; they cost nothing beside the write itself.
+
+create table executions (
+    id blob primary key,
+    tenant text not null check (not instr(tenant, char(0))),
+    pipeline text not null,
+    status integer not null,
+    version integer not null,
+    fingerprint text not null,
+    step_index integer not null,
+    attempt integer not null,
+    takeovers integer not null,
+    fence integer not null,
+    owner text,
+    due_at integer,
+    units integer not null,
+    resumed integer not null,
+    created_at integer not null,
+    updated_at integer not null,
+    error_code text,
+    error_message text check (not instr(error_message, char(0))),
+    result blob,
+    result_count integer,
+    redriven_from blob
+) without rowid;
+
+-- What somebody has to look at, by what a worker can run. Parked and ended executions are not in it.
+create index executions_due on executions (fingerprint, due_at) where due_at is not null;
+
+create table inputs (
+    execution blob primary key,
+    body blob not null
+) without rowid;
+
+create table submit_keys (
+    tenant text not null,
+    pipeline text not null,
+    key text not null check (not instr(key, char(0))),
+    execution blob not null,
+    digest blob not null,
+    created_at integer not null,
+    primary key (tenant, pipeline, key)
+) without rowid;
+
+create table units (
+    execution blob not null,
+    number integer not null,
+    tenant text not null,
+    step_id text not null,
+    step_index integer not null,
+    status integer not null,
+    per_item integer not null,
+    appended integer not null,
+    total integer,
+    settled integer not null,
+    created_at integer not null,
+    updated_at integer not null,
+    fingerprint text not null,
+    primary key (execution, number)
+) without rowid;
+
+-- Units that have ended and left interactions open behind them.
+create index units_left_open on units (execution, number)
+    where status > 1 and settled < appended;
+
+create table interactions (
+    execution blob not null,
+    unit integer not null,
+    item integer not null,
+    generation integer not null,
+    tenant text not null,
+    step_id text not null,
+    status integer not null,
+    group_name text,
+    assignee text,
+    deadline_at integer not null,
+    created_at integer not null,
+    updated_at integer not null,
+    key text check (not instr(key, char(0))),
+    request blob not null,
+    answer blob,
+    answer_digest blob,
+    actor text check (not instr(actor, char(0))),
+    source integer,
+    duplicates integer not null,
+    refusals integer not null,
+    error_code text check (not instr(error_code, char(0))),
+    error_message text check (not instr(error_message, char(0))),
+    primary key (execution, unit, item, generation)
+) without rowid;
+
+-- The inbox, oldest deadline first; the sweeper reads it too.
+create index interactions_open on interactions (tenant, deadline_at) where status < 4;
+
+create table results (
+    execution blob not null,
+    item integer not null,
+    body blob not null,
+    primary key (execution, item)
+) without rowid;
+
+create table journal (
+    execution blob not null,
+    version integer not null,
+    kind integer not null,
+    at integer not null,
+    unit integer,
+    detail text,
+    primary key (execution, version)
+) without rowid;
+
+create table dead_letters (
+    execution blob primary key,
+    tenant text not null,
+    pipeline text not null,
+    status integer not null,
+    code text not null,
+    message text not null,
+    step_id text,
+    attempts integer not null,
+    created_at integer not null
+) without rowid;
+
+create table refusals (
+    execution blob not null,
+    unit integer not null,
+    item integer not null,
+    generation integer not null,
+    sequence integer not null,
+    tenant text not null,
+    outcome text not null,
+    digest blob not null,
+    payload blob,
+    actor text check (not instr(actor, char(0))),
+    created_at integer not null,
+    primary key (execution, unit, item, generation, sequence)
+) without rowid;
+
+-- One row for each writing process: the number of its last commit, by which a commit of unknown
+-- outcome is looked up, and the highest time that it has seen.
+create table writers (
+    name text primary key,
+    last_commit integer not null,
+    clock integer not null
+) without rowid;

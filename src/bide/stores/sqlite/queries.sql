@@ -1,0 +1,249 @@
+-- Named statements. A line `-- name: words` opens one. `:rows` stands for as many rows of
+-- placeholders as a batch has, padded to a power of two so that the text repeats and stays
+-- prepared; `limit ?` cuts the padding off again. No statement holds a policy.
+
+-- name: begin
+begin immediate
+
+-- name: high_water
+select max(clock) from writers
+
+-- name: mark_commit
+insert into writers values (?, ?, ?)
+on conflict (name) do update set last_commit = excluded.last_commit, clock = excluded.clock
+
+-- name: last_commit
+select last_commit from writers where name = ?
+
+-- name: forget_writers
+delete from writers where clock < ? and name <> ?
+
+-- name: read_keys (3)
+select k.* from (select * from (values :rows) limit ?) wanted
+cross join submit_keys k
+    on k.tenant = wanted.column1 and k.pipeline = wanted.column2 and k.key = wanted.column3
+
+-- name: read_units (2)
+select u.* from (select * from (values :rows) limit ?) wanted
+cross join units u on u.execution = wanted.column1 and u.number = wanted.column2
+
+-- name: read_interactions (4)
+select i.execution, i.unit, i.item, i.generation, i.tenant, i.step_id, i.status, i.group_name,
+    i.assignee, i.deadline_at, i.created_at, i.updated_at, i.key, null, null, i.answer_digest,
+    i.actor, i.source, i.duplicates, i.refusals, i.error_code, i.error_message
+from (select * from (values :rows) limit ?) wanted
+cross join interactions i
+    on i.execution = wanted.column1 and i.unit = wanted.column2
+    and i.item = wanted.column3 and i.generation = wanted.column4
+
+-- name: read_items
+select * from interactions
+where execution = ? and unit = ? and item >= ? and item < ? and generation = 0
+
+-- name: read_executions (1)
+select e.* from (select * from (values :rows) limit ?) wanted
+cross join executions e on e.id = wanted.column1
+
+-- name: new_keys (6)
+insert into submit_keys select * from (values :rows) limit ?
+
+-- name: new_inputs (2)
+insert into inputs select * from (values :rows) limit ?
+
+-- name: new_executions (21)
+insert into executions select * from (values :rows) limit ?
+
+-- name: new_units (13)
+insert into units select * from (values :rows) limit ?
+
+-- name: new_interactions (22)
+insert into interactions select * from (values :rows) limit ?
+
+-- name: new_facts (6)
+insert into journal select * from (values :rows) limit ?
+
+-- name: new_dead_letters (9)
+insert into dead_letters select * from (values :rows) limit ?
+
+-- name: new_refusals (11)
+insert into refusals select * from (values :rows) limit ?
+
+-- name: put_results (3)
+insert or replace into results select * from (values :rows) limit ?
+
+-- name: change_executions (19)
+update executions set
+    status = n.column3, version = n.column4, fingerprint = n.column5, step_index = n.column6,
+    attempt = n.column7, takeovers = n.column8, fence = n.column9, owner = n.column10,
+    due_at = n.column11, units = n.column12, resumed = n.column13, updated_at = n.column15,
+    error_code = n.column16, error_message = n.column17, result = n.column18,
+    result_count = n.column19
+from (select * from (values :rows) limit ?) n
+where executions.id = n.column1 and executions.version = n.column2
+
+-- name: change_units (8)
+update units set
+    status = n.column4, appended = n.column5, total = n.column6, settled = n.column7,
+    updated_at = n.column8
+from (select * from (values :rows) limit ?) n
+where units.execution = n.column1 and units.number = n.column2 and units.settled = n.column3
+
+-- name: change_interactions (16)
+update interactions set
+    status = n.column6, assignee = n.column7, updated_at = n.column8,
+    answer = coalesce(n.column9, answer), answer_digest = n.column10, actor = n.column11,
+    source = n.column12, duplicates = n.column13, refusals = n.column14,
+    error_code = n.column15, error_message = n.column16
+from (select * from (values :rows) limit ?) n
+where interactions.execution = n.column1 and interactions.unit = n.column2
+    and interactions.item = n.column3 and interactions.generation = n.column4
+    and interactions.status = n.column5
+
+-- name: due_executions
+select * from executions indexed by executions_due
+where fingerprint = ? and due_at <= ?
+order by due_at limit ?
+
+-- name: next_due
+select min(due_at) from executions indexed by executions_due
+where fingerprint = ? and due_at is not null
+
+-- name: read_inputs (1)
+select i.execution, i.body from (select * from (values :rows) limit ?) wanted
+cross join inputs i on i.execution = wanted.column1
+
+-- name: read_answers (2)
+select i.execution, i.answer from (select * from (values :rows) limit ?) wanted
+cross join interactions i
+    on i.execution = wanted.column1 and i.unit = wanted.column2 and i.item = 0 and i.status = 4
+
+-- name: renew
+update executions set due_at = ?
+where id = ? and fence = ? and status = 2
+returning 1
+
+-- name: input_of
+select i.body from inputs i join executions e on e.id = i.execution
+where i.execution = ? and e.tenant = ?
+
+-- name: answers_page
+select execution, unit, item, generation, tenant, step_id, status, group_name, assignee,
+    deadline_at, created_at, updated_at, key, null, answer, answer_digest, actor, source,
+    duplicates, refusals, error_code, error_message
+from interactions
+where execution = ? and unit = ? and item >= ? and status = 4
+order by item limit ?
+
+-- name: results_page
+select r.body from executions e cross join results r on r.execution = e.id
+where e.id = ? and e.tenant = ? and e.status = 5 and r.item >= ?
+order by r.item limit ?
+
+-- name: executions_page
+select * from executions
+where tenant = ?1 and (?2 is null or pipeline = ?2) and (?3 is null or status = ?3)
+    and (?4 is null or id < ?4)
+order by id desc limit ?5
+
+-- name: interactions_by_id (4)
+select i.*, e.pipeline, u.*
+from (select * from (values :rows) limit ?) wanted
+cross join interactions i
+    on i.execution = wanted.column1 and i.unit = wanted.column2
+    and i.item = wanted.column3 and i.generation = wanted.column4
+cross join executions e on e.id = i.execution
+cross join units u on u.execution = i.execution and u.number = i.unit
+
+-- name: pending
+select i.*, e.pipeline, u.*
+from interactions i indexed by interactions_open
+cross join units u on u.execution = i.execution and u.number = i.unit
+cross join executions e on e.id = i.execution
+where i.tenant = ?1 and i.status < 4 and u.status = 1
+    and (?2 is null or i.group_name = ?2) and (?3 is null or i.assignee = ?3)
+    and (?4 is null or i.step_id = ?4)
+order by i.deadline_at, i.execution, i.unit, i.item, i.generation
+limit ?5
+
+-- name: pending_of_execution
+select i.*, e.pipeline, u.*
+from interactions i
+cross join units u on u.execution = i.execution and u.number = i.unit
+cross join executions e on e.id = i.execution
+where i.tenant = ?1 and i.execution = ?6 and i.status < 4 and u.status = 1
+    and (?2 is null or i.group_name = ?2) and (?3 is null or i.assignee = ?3)
+    and (?4 is null or i.step_id = ?4)
+order by i.deadline_at, i.execution, i.unit, i.item, i.generation
+limit ?5
+
+-- name: units_of
+select * from units where execution = ? and tenant = ? order by number
+
+-- name: journal_of
+select j.* from journal j join executions e on e.id = j.execution
+where j.execution = ? and e.tenant = ? order by j.version
+
+-- name: dead_letters_page
+select * from dead_letters
+where tenant = ?1 and (?2 is null or pipeline = ?2) and (?3 is null or execution < ?3)
+order by execution desc limit ?4
+
+-- name: dead_letter
+select * from dead_letters where execution = ? and tenant = ?
+
+-- name: refusals_of
+select * from refusals
+where execution = ? and unit = ? and item = ? and generation = ? and tenant = ?
+order by sequence
+
+-- name: count_by_status
+select status, count(*) from executions
+where (?1 is null or tenant = ?1) and (?2 is null or pipeline = ?2)
+group by status
+
+-- name: first_tenant
+select min(tenant) from interactions indexed by interactions_open where status < 4
+
+-- name: next_tenant
+select min(tenant) from interactions indexed by interactions_open
+where status < 4 and tenant > ?
+
+-- name: expired
+select execution, unit, item, generation from interactions indexed by interactions_open
+where tenant = ? and deadline_at < ? and status < 4
+order by deadline_at limit ?
+
+-- name: units_left_open
+select execution, number from units indexed by units_left_open
+where status > 1 and settled < appended limit ?
+
+-- name: open_items
+select execution, unit, item, generation from interactions
+where execution = ? and unit = ? and status < 4 limit ?
+
+-- name: retirable
+select id, status, updated_at from executions where id > ? order by id limit ?
+
+-- name: retire_results
+delete from results where execution = ?
+
+-- name: retire_refusals
+delete from refusals where execution = ?
+
+-- name: retire_interactions
+delete from interactions where execution = ?
+
+-- name: retire_units
+delete from units where execution = ?
+
+-- name: retire_journal
+delete from journal where execution = ?
+
+-- name: retire_dead_letters
+delete from dead_letters where execution = ?
+
+-- name: retire_inputs
+delete from inputs where execution = ?
+
+-- name: retire_executions
+delete from executions where id = ?

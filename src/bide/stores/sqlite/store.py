@@ -1,0 +1,522 @@
+"""The store's verbs on SQLite.
+
+Each verb reads the rows that are concerned, lets the engine decide, and writes what came out; it
+knows the tables and no policy. One writer connection a process (`writer`), one reader connection
+on another thread, so that a page of the inbox never waits for a commit.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import apsw
+
+from bide.engine.fold import claims_of, fold, fold_claims
+from bide.engine.moves import Claimed, Handover, Move
+from bide.engine.rows import Needs, Rows
+from bide.engine.running import ClaimOffer
+from bide.errors import StoreUnavailable
+from bide.model.ids import ExecutionId, InteractionId, UnitId
+from bide.model.records import (
+    DeadLetter,
+    Execution,
+    Interaction,
+    JournalFact,
+    Refusal,
+    SubmitKey,
+    Unit,
+)
+from bide.model.status import (
+    AnswerSource,
+    ExecutionStatus,
+    InteractionStatus,
+    JournalKind,
+    UnitStatus,
+)
+from bide.spi.clock import Clock
+from bide.spi.store import (
+    Asked,
+    ExecutionQuery,
+    LeaseKey,
+    Overdue,
+    PendingQuery,
+    StoreInfo,
+    Transacted,
+)
+from bide.stores.isolate import DataError, isolate
+from bide.stores.sqlite.connection import explained, open_reader, schema_version
+from bide.stores.sqlite.faults import Faults
+from bide.stores.sqlite.statements import (
+    change_rows,
+    fetch,
+    fetch_one,
+    for_rows,
+    statement,
+)
+from bide.stores.sqlite.writer import Writer
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+_UNIT_COLUMNS = 13
+_INTERACTION_COLUMNS = 22
+_CHANGE_POLL_S = 0.01
+_RETIRED_TABLES = (
+    "results", "refusals", "interactions", "units", "journal", "dead_letters", "inputs",
+    "executions",
+)  # fmt: skip
+
+#: What the database or its driver says of a value that it cannot keep.
+_DATA_ERRORS = (
+    apsw.ConstraintError,
+    apsw.MismatchError,
+    apsw.TooBigError,
+    OverflowError,
+    TypeError,
+    UnicodeEncodeError,
+)
+
+
+class SqliteStore:
+    """One SQLite file."""
+
+    def __init__(self, path: str, clock: Clock, faults: Faults | None = None) -> None:
+        """Name the file; nothing is touched before `open`.
+
+        Args:
+            path: the database file; it is created when it is absent, its folder is not.
+            clock: the wall clock.
+            faults: what a test makes go wrong.
+        """
+        self._path = path
+        self.faults = faults or Faults()
+        self._writer = Writer(path, clock, self.faults)
+        self._reader: ThreadPoolExecutor | None = None
+        self._reading: apsw.Connection | None = None
+        self._retired_to = ExecutionId(b"")
+        self._seen_version = 0
+
+    async def open(self) -> None:
+        """Open the file, create or migrate its tables."""
+        await self._writer.start()
+        self._reader = ThreadPoolExecutor(1, "bide-sqlite-reader")
+        await self._read(lambda db: fetch(db, "high_water"))
+
+    async def close(self) -> None:
+        """Finish what is queued and close the file."""
+        await self._writer.stop()
+        if self._reader is not None:
+            await asyncio.get_running_loop().run_in_executor(self._reader, self._close_reader)
+            self._reader.shutdown()
+            self._reader = None
+
+    async def info(self) -> StoreInfo:
+        """The file, the version of SQLite and of the tables."""
+        version = await self._read(schema_version)
+        return StoreInfo(
+            f"sqlite:///{self._path}", "sqlite", f"SQLite {apsw.sqlite_lib_version()}", version
+        )
+
+    async def now(self) -> int:
+        """The store's time."""
+        return await self._writer.commit(lambda _, now: now)
+
+    # --- deciding -----------------------------------------------------------------------------
+
+    async def transact(
+        self, moves: Sequence[Move], handover: Handover | None = None
+    ) -> Transacted:
+        """Make every move of the batch in one commit."""
+        return await self._writer.commit(
+            lambda db, now: isolate(
+                moves, handover, lambda part, hand: _in_savepoint(db, now, part, hand)
+            )
+        )
+
+    async def claim(self, offer: ClaimOffer) -> list[Claimed]:
+        """Claim what is due."""
+        return await self._writer.commit(lambda db, now: _claim(db, now, offer))
+
+    async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
+        """Prolong leases."""
+        text = statement("renew").text
+
+        def work(db: apsw.Connection, now: int) -> list[bool]:
+            return [
+                bool(db.execute(text, (now + lease_ms, execution, fence)).fetchall())
+                for execution, fence in leases
+            ]
+
+        return await self._writer.commit(work)
+
+    # --- reading ------------------------------------------------------------------------------
+
+    async def input_of(self, tenant: str, execution: ExecutionId) -> bytes | None:
+        """What an execution was submitted with."""
+        row = await self._read(lambda db: fetch_one(db, "input_of", (execution, tenant)))
+        return row[0] if row else None
+
+    async def answers(
+        self, execution: ExecutionId, unit: int, first_item: int, limit: int
+    ) -> list[Interaction]:
+        """A page of a unit's answers, by item."""
+        keys = (execution, unit, first_item, limit)
+        return [_interaction(row) for row in await self._fetch("answers_page", keys)]
+
+    async def results(
+        self, tenant: str, execution: ExecutionId, first_item: int, limit: int
+    ) -> list[bytes]:
+        """A page of a streaming result."""
+        keys = (execution, tenant, first_item, limit)
+        return [row[0] for row in await self._fetch("results_page", keys)]
+
+    async def executions_by_id(
+        self, tenant: str | None, ids: Sequence[ExecutionId]
+    ) -> list[Execution | None]:
+        """Executions by id."""
+        found = await self._read(
+            lambda db: {
+                row[0]: _execution(row) for row in for_rows(db, "read_executions", _keys(ids))
+            }
+        )
+        return [
+            row if (row := found.get(id_)) and tenant in (None, row.tenant) else None for id_ in ids
+        ]
+
+    async def executions(self, query: ExecutionQuery) -> list[Execution]:
+        """A page of executions, newest first."""
+        keys = (query.tenant, query.pipeline, query.status, query.before, query.limit)
+        return [_execution(row) for row in await self._fetch("executions_page", keys)]
+
+    async def interactions_by_id(
+        self, tenant: str, ids: Sequence[InteractionId]
+    ) -> list[Asked | None]:
+        """Interactions by id, with requests."""
+        rows = await self._read(lambda db: list(for_rows(db, "interactions_by_id", ids)))
+        found = {asked.interaction.id: asked for asked in map(_asked, rows)}
+        return [
+            asked if (asked := found.get(id_)) and asked.interaction.tenant == tenant else None
+            for id_ in ids
+        ]
+
+    async def pending(self, query: PendingQuery) -> list[Asked]:
+        """Open interactions, oldest deadline first."""
+        keys: Row = (query.tenant, query.group, query.assignee, query.step_id, query.limit)
+        if query.execution is None:
+            rows = await self._fetch("pending", keys)
+        else:
+            rows = await self._fetch("pending_of_execution", (*keys, query.execution))
+        return [_asked(row) for row in rows]
+
+    async def units(self, tenant: str, execution: ExecutionId) -> list[Unit]:
+        """The units of an execution."""
+        return [_unit(row) for row in await self._fetch("units_of", (execution, tenant))]
+
+    async def journal(self, tenant: str, execution: ExecutionId) -> list[JournalFact]:
+        """An execution's facts."""
+        return [
+            JournalFact(ExecutionId(row[0]), row[1], JournalKind(row[2]), *row[3:])
+            for row in await self._fetch("journal_of", (execution, tenant))
+        ]
+
+    async def dead_letters(
+        self, tenant: str, *, pipeline: str | None, before: ExecutionId | None, limit: int
+    ) -> list[DeadLetter]:
+        """A page of dead letters, newest first."""
+        keys = (tenant, pipeline, before, limit)
+        return [_dead_letter(row) for row in await self._fetch("dead_letters_page", keys)]
+
+    async def dead_letter(self, tenant: str, execution: ExecutionId) -> DeadLetter | None:
+        """Why an execution did not succeed."""
+        rows = await self._fetch("dead_letter", (execution, tenant))
+        return _dead_letter(rows[0]) if rows else None
+
+    async def refusals(self, tenant: str, interaction: InteractionId) -> list[Refusal]:
+        """Conflicting and late completions of an interaction."""
+        return [Refusal(*row) for row in await self._fetch("refusals_of", (*interaction, tenant))]
+
+    async def count_by_status(
+        self, tenant: str | None, pipeline: str | None
+    ) -> dict[ExecutionStatus, int]:
+        """How many executions stand where."""
+        rows = await self._fetch("count_by_status", (tenant, pipeline))
+        return {ExecutionStatus(status): count for status, count in rows}
+
+    # --- upkeep -------------------------------------------------------------------------------
+
+    async def overdue(self, limit: int) -> Overdue:
+        """What a sweep has to look at."""
+        now = await self.now()
+        return await self._read(
+            lambda db: Overdue(list(_expired(db, now, limit)), list(_left_open(db, limit)))
+        )
+
+    async def next_due(self, fingerprints: frozenset[str]) -> int | None:
+        """When the next execution is due."""
+
+        def work(db: apsw.Connection) -> int | None:
+            found = [fetch_one(db, "next_due", (each,)) for each in fingerprints]
+            return min((row[0] for row in found if row and row[0] is not None), default=None)
+
+        return await self._read(work)
+
+    async def retire(self, older_than: int, limit: int) -> int:
+        """Delete executions that ended long ago.
+
+        Goes through the table a page a call and starts over at its end: an index on when they
+        ended would cost every execution, and nobody waits for this.
+        """
+
+        def work(db: apsw.Connection, now: int) -> int:
+            del now
+            page = fetch(db, "retirable", (self._retired_to, limit))
+            self._retired_to = ExecutionId(page[-1][0] if len(page) == limit else b"")
+            old = [
+                (id_,)
+                for id_, status, ended_at in page
+                if ExecutionStatus(status).is_terminal and ended_at < older_than
+            ]
+            for table in _RETIRED_TABLES:
+                db.executemany(statement(f"retire_{table}").text, old)
+            return len(old)
+
+        return await self._writer.commit(work)
+
+    async def wait_for_change(self, timeout_s: float) -> bool:
+        """Look every ten milliseconds whether another process has committed."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while True:
+            version = await self._writer.changed_elsewhere(self._seen_version)
+            changed, self._seen_version = version != self._seen_version, version
+            if changed:
+                return True
+            if loop.time() >= deadline:
+                return False
+            await asyncio.sleep(min(_CHANGE_POLL_S, max(0.0, deadline - loop.time())))
+
+    # --- the reading thread -------------------------------------------------------------------
+
+    async def _fetch(self, name: str, parameters: Sequence[Any]) -> list[Row]:
+        return await self._read(lambda db: fetch(db, name, parameters))
+
+    async def _read(self, work: Callable[[apsw.Connection], T]) -> T:
+        if self._reader is None:
+            raise StoreUnavailable(f"the database {self._path} is not open")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reader, self._read_now, work)
+
+    def _read_now(self, work: Callable[[apsw.Connection], T]) -> T:
+        try:
+            if self._reading is None:
+                self._reading = open_reader(self._path)
+            return work(self._reading)
+        except apsw.Error as error:
+            self._close_reader()
+            raise explained(error, self._path) from error
+
+    def _close_reader(self) -> None:
+        if self._reading is not None:
+            self._reading.close(force=True)
+            self._reading = None
+
+
+# --- one transaction's reads and writes ---------------------------------------------------------
+
+
+def _in_savepoint(
+    db: apsw.Connection, now: int, moves: Sequence[Move], handover: Handover | None
+) -> Transacted:
+    """Make a part of a batch; put everything back if the database refuses a value."""
+    db.execute("savepoint part")
+    try:
+        rows = _load(db, Needs(moves))
+        outcomes, left_ready = fold(moves, rows, now, handover)
+        _write(db, rows)
+    except _DATA_ERRORS as error:
+        db.execute("rollback to part")
+        db.execute("release part")
+        raise DataError(_reason(error)) from error
+    db.execute("release part")
+    return Transacted(outcomes, left_ready)
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without the value."""
+    if isinstance(error, UnicodeEncodeError):
+        return "a text holds half a character (a lone surrogate)"
+    if isinstance(error, apsw.ConstraintError):
+        return f"the database refuses a value: {error}"
+    return f"the database cannot keep a value: {type(error).__name__}"
+
+
+def _load(db: apsw.Connection, needs: Needs) -> Rows:
+    """Read what the moves concern, in the one lock order."""
+    rows = Rows()
+    if needs.keys:
+        for row in for_rows(db, "read_keys", sorted(needs.keys)):
+            rows.keys.load(row[:3], SubmitKey(*row))
+    if needs.units:
+        _load_units(db, rows, sorted(needs.units))
+    if needs.interactions:
+        for row in for_rows(db, "read_interactions", sorted(needs.interactions)):
+            interaction = _interaction(row)
+            rows.interactions.load(interaction.id, interaction)
+    for unit_id, first, stop in needs.ranges:
+        unit = rows.units.get(unit_id)
+        if unit is not None and unit.appended > first:
+            for row in fetch(db, "read_items", (*unit_id, first, min(stop, unit.appended))):
+                interaction = _interaction(row)
+                rows.interactions.load(interaction.id, interaction)
+    if needs.executions:
+        for row in for_rows(db, "read_executions", _keys(sorted(needs.executions))):
+            rows.executions.load(row[0], _execution(row))
+    current = [
+        UnitId(id_, execution.units)
+        for id_ in sorted(needs.current_unit_of)
+        if (execution := rows.executions.get(id_)) and execution.units > execution.resumed
+    ]
+    if current:
+        _load_units(db, rows, current)
+    return rows
+
+
+def _load_units(db: apsw.Connection, rows: Rows, ids: Sequence[UnitId]) -> None:
+    for row in for_rows(db, "read_units", ids):
+        unit = _unit(row)
+        rows.units.load(unit.id, unit)
+
+
+def _write(db: apsw.Connection, rows: Rows) -> None:
+    """Write what the decisions came to."""
+    new: Iterable[tuple[str, Sequence[Row]]] = (
+        ("new_keys", rows.keys.new()),
+        ("new_units", rows.units.new()),
+        ("new_interactions", rows.interactions.new()),
+        ("new_executions", rows.executions.new()),
+        ("new_inputs", rows.inputs),
+        ("new_facts", rows.journal),
+        ("put_results", rows.results),
+        ("new_dead_letters", rows.dead_letters),
+        ("new_refusals", rows.refusals),
+    )
+    for name, records in new:
+        if records:
+            for_rows(db, name, records)
+    changed: Iterable[tuple[str, list[Row]]] = (
+        (
+            "change_units",
+            [
+                (*now.id, was.settled, now.status, now.appended, now.total, now.settled,
+                 now.updated_at)
+                for was, now in rows.units.changed()
+            ],
+        ),
+        (
+            "change_interactions",
+            [
+                (*now.id, was.status, now.status, now.assignee, now.updated_at, *now[14:])
+                for was, now in rows.interactions.changed()
+            ],
+        ),
+        (
+            "change_executions",
+            [(now.id, was.version, *now[3:20]) for was, now in rows.executions.changed()],
+        ),
+    )  # fmt: skip
+    for name, records in changed:
+        if records:
+            written = change_rows(db, name, records)
+            assert written == len(records), f"{name}: {len(records)} rows read, {written} written"
+
+
+def _claim(db: apsw.Connection, now: int, offer: ClaimOffer) -> list[Claimed]:
+    due: list[Execution] = []
+    for fingerprint in offer.fingerprints:
+        found = fetch(db, "due_executions", (fingerprint, now, offer.limit))
+        due += [_execution(row) for row in found]
+    due = sorted(due, key=lambda each: (each.due_at, each.id))[: offer.limit]
+    if not due:
+        return []
+    rows = Rows()
+    for execution in due:
+        rows.executions.load(execution.id, execution)
+    wanted = {UnitId(each.id, number) for each in due for number in (each.resumed, each.units)}
+    _load_units(db, rows, sorted(unit for unit in wanted if unit.number))
+    claimed = fold_claims(offer, due, rows, now)
+    _write(db, rows)
+    return claims_of(rows, claimed, _bodies(db, rows, claimed))
+
+
+def _bodies(
+    db: apsw.Connection, rows: Rows, claimed: Sequence[Execution]
+) -> dict[ExecutionId, bytes]:
+    """What the segments start from: inputs, and answers of units with one interaction."""
+    starting = [(each.id,) for each in claimed if not each.resumed]
+    resuming = [
+        UnitId(each.id, each.resumed)
+        for each in claimed
+        if (unit := rows.units.get(UnitId(each.id, each.resumed))) and not unit.per_item
+    ]
+    found: list[Row] = []
+    if starting:
+        found += for_rows(db, "read_inputs", starting)
+    if resuming:
+        found += for_rows(db, "read_answers", resuming)
+    return {ExecutionId(execution): body for execution, body in found}
+
+
+def _expired(db: apsw.Connection, now: int, limit: int) -> Iterable[InteractionId]:
+    row = fetch_one(db, "first_tenant")
+    while row and row[0] is not None and limit > 0:
+        found = fetch(db, "expired", (row[0], now, limit))
+        limit -= len(found)
+        yield from (InteractionId(*each) for each in found)
+        row = fetch_one(db, "next_tenant", (row[0],))
+
+
+def _left_open(db: apsw.Connection, limit: int) -> Iterable[InteractionId]:
+    for unit in fetch(db, "units_left_open", (limit,)):
+        if limit <= 0:
+            return
+        found = fetch(db, "open_items", (*unit, limit))
+        limit -= len(found)
+        yield from (InteractionId(*each) for each in found)
+
+
+# --- rows as records ----------------------------------------------------------------------------
+# Statuses become enumerations here; everything else is in the record's order already.
+
+_EXECUTION = (None, *ExecutionStatus)
+_UNIT = (None, *UnitStatus)
+_INTERACTION = (None, *InteractionStatus)
+
+
+def _keys(ids: Sequence[ExecutionId]) -> list[tuple[ExecutionId]]:
+    return [(id_,) for id_ in ids]
+
+
+def _execution(row: Row) -> Execution:
+    return Execution(*row[:3], _EXECUTION[row[3]], *row[4:])  # type: ignore[arg-type]  # 1 to 8
+
+
+def _unit(row: Row) -> Unit:
+    return Unit(*row[:5], _UNIT[row[5]], bool(row[6]), *row[7:])  # type: ignore[arg-type]  # 1 to 6
+
+
+def _interaction(row: Row) -> Interaction:
+    source = AnswerSource(row[17]) if row[17] else None
+    return Interaction(*row[:6], _INTERACTION[row[6]], *row[7:17], source, *row[18:])  # type: ignore[arg-type]  # 1 to 8
+
+
+def _asked(row: Row) -> Asked:
+    return Asked(
+        _interaction(row[:_INTERACTION_COLUMNS]),
+        row[_INTERACTION_COLUMNS],
+        _unit(row[-_UNIT_COLUMNS:]),
+    )
+
+
+def _dead_letter(row: Row) -> DeadLetter:
+    return DeadLetter(*row[:3], ExecutionStatus(row[3]), *row[4:])

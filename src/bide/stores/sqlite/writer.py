@@ -1,0 +1,194 @@
+"""The one connection of a process that writes, on a thread of its own.
+
+Theory of operation
+-------------------
+Work is queued and done in order, each piece in one `BEGIN IMMEDIATE` transaction while it is this
+process's turn. The store's time is read once, inside: the wall clock or the highest time that any
+process has committed, whichever is later, so that it never runs backwards.
+
+What happens when it crashes here: before the commit, nothing was written; after it, everything.
+
+What happens when the commit fails: its outcome is unknown, and after a failed fsync the pages in
+memory cannot be trusted. The connection is thrown away and the file reopened, which recovers it
+from what is on disk; the commit's number, written with it, then says whether it took place. Until
+the file could be reopened nothing more is acknowledged.
+"""
+
+import asyncio
+import queue
+import secrets
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import apsw
+
+from bide.errors import StoreUnavailable
+from bide.spi.clock import Clock
+from bide.stores.sqlite.connection import explained, open_writer
+from bide.stores.sqlite.faults import Faults
+from bide.stores.sqlite.statements import fetch_one, statement
+from bide.stores.sqlite.turnstile import Turnstile
+
+T = TypeVar("T")
+Work = Callable[[apsw.Connection, int], T]
+_DAY_MS = 86_400_000
+
+
+class Writer:
+    """Runs pieces of work in transactions, one after another."""
+
+    def __init__(self, path: str, clock: Clock, faults: Faults) -> None:
+        self._path = path
+        self._clock = clock
+        self._faults = faults
+        self._name = secrets.token_hex(8)
+        self._commits = 0
+        self._db: apsw.Connection | None = None
+        self._turnstile: Turnstile | None = None
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    async def start(self) -> None:
+        """Open the file."""
+        self._thread = threading.Thread(target=self._work, name="bide-sqlite-writer", daemon=True)
+        self._thread.start()
+        await self._run(self._open)
+
+    async def stop(self) -> None:
+        """Do what is queued, then close the file."""
+        if self._thread is None:
+            return
+        await self._run(self._close)
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._thread = None
+
+    async def commit(self, work: Work[T]) -> T:
+        """Do `work` with the connection and the store's time, and commit it.
+
+        Raises:
+            StoreUnavailable: nothing of it was written.
+        """
+        return await self._run(lambda: self._transaction(work))
+
+    async def changed_elsewhere(self, last: int) -> int:
+        """A number that differs from `last` when another process has committed since."""
+        del last
+        return await self._run(lambda: int(self._connection().pragma("data_version")))
+
+    # --- event loop side ----------------------------------------------------------------------
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if self._thread is None:
+            raise StoreUnavailable(f"the database {self._path} is not open")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def finish(result: T | None, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]  # None only with an error
+
+        def job() -> None:
+            try:
+                result = work()
+            except BaseException as error:  # noqa: BLE001 - the caller gets it, the thread lives on
+                loop.call_soon_threadsafe(finish, None, error)
+            else:
+                loop.call_soon_threadsafe(finish, result, None)
+
+        self._queue.put(job)
+        # A caller that goes away must not take the commit's outcome with it.
+        return await asyncio.shield(future)
+
+    # --- writer thread ------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            job()
+
+    def _open(self) -> None:
+        self._db = open_writer(self._path)
+        if self._turnstile is None:
+            try:
+                self._turnstile = Turnstile(self._path)
+            except OSError as error:
+                raise StoreUnavailable(
+                    f"the folder of the database {self._path} cannot be written: {error.strerror}"
+                ) from error
+
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+        if self._turnstile is not None:
+            self._turnstile.close()
+            self._turnstile = None
+
+    def _connection(self) -> apsw.Connection:
+        if self._db is None:
+            self._open()
+        assert self._db is not None
+        return self._db
+
+    def _transaction(self, work: Work[T]) -> T:
+        db = self._connection()
+        assert self._turnstile is not None
+        with self._turnstile:
+            try:
+                db.execute("begin immediate")
+            except apsw.Error as error:
+                raise explained(error, self._path) from error
+            try:
+                before = db.total_changes()
+                now = self._now(db)
+                result = work(db, now)
+                if db.total_changes() == before:
+                    db.execute("commit")
+                    return result
+                self._mark(db, now)
+            except apsw.Error as error:
+                self._roll_back(db)
+                raise explained(error, self._path) from error
+            except BaseException:
+                self._roll_back(db)
+                raise
+            try:
+                self._faults.before_commit()
+                db.execute("commit")
+                self._faults.after_commit()
+            except apsw.Error as error:
+                if not self._took_place():
+                    raise explained(error, self._path) from error
+            return result
+
+    def _now(self, db: apsw.Connection) -> int:
+        row = fetch_one(db, "high_water")
+        return max(self._clock(), row[0] or 0) if row else self._clock()
+
+    def _mark(self, db: apsw.Connection, now: int) -> None:
+        if self._commits == 0:
+            db.execute(statement("forget_writers").text, (now - _DAY_MS, self._name))
+        self._commits += 1
+        db.execute(statement("mark_commit").text, (self._name, self._commits, now))
+
+    def _roll_back(self, db: apsw.Connection) -> None:
+        try:
+            if db.in_transaction:
+                db.execute("rollback")
+        except apsw.Error:
+            self._db = None
+            db.close(force=True)
+
+    def _took_place(self) -> bool:
+        """Reopen the file and look whether the last commit is in it."""
+        if self._db is not None:
+            self._db.close(force=True)
+            self._db = None
+        db = self._connection()
+        row = fetch_one(db, "last_commit", (self._name,))
+        return row is not None and row[0] == self._commits
