@@ -1,0 +1,73 @@
+"""What holds in every state that a store can be found in; checked after each test of the suite."""
+
+from bide.model.records import Execution, Unit
+from bide.model.status import ExecutionStatus, UnitStatus
+from bide.testing.store_contract.harness import Dump
+
+_DUE = {ExecutionStatus.QUEUED, ExecutionStatus.RUNNING, ExecutionStatus.WAIT_RETRY}
+_MOURNED = {ExecutionStatus.FAILED, ExecutionStatus.DLQ}
+
+
+def check_invariants(dump: Dump) -> None:
+    """Assert them all."""
+    for execution in dump.executions.values():
+        _check_execution(execution, dump)
+    for unit in dump.units.values():
+        _check_unit(unit, dump)
+    for id, interaction in dump.interactions.items():
+        refused = dump.refusals.get(id, [])
+        assert [refusal.sequence for refusal in refused] == list(range(1, len(refused) + 1))
+        assert interaction.refusals == len(refused)
+        assert interaction.answer is None or interaction.answer_digest is not None
+    counted = [execution.status for execution in dump.executions.values()]
+    assert dump.counts == {status: counted.count(status) for status in set(counted)}
+    assert set(dump.dead_letters) == {
+        id for id, execution in dump.executions.items() if execution.status in _MOURNED
+    }
+
+
+def _check_execution(execution: Execution, dump: Dump) -> None:
+    status = execution.status
+    facts = dump.journal[execution.id]
+    # One fact a version, without gaps, in the order of time.
+    assert [fact.version for fact in facts] == list(range(1, execution.version + 1))
+    assert [fact.at for fact in facts] == sorted(fact.at for fact in facts)
+    assert facts[-1].at == execution.updated_at
+    assert dump.inputs[execution.id] is not None
+    # Somebody has to look at it again, or nobody has.
+    assert (execution.due_at is not None) == (status in _DUE)
+    assert (execution.owner is not None) == (status is ExecutionStatus.RUNNING)
+    # At most one unit is open, the last; one that waits has one, one that ended has none.
+    assert execution.resumed <= execution.units <= execution.resumed + 1
+    numbers = [unit.number for unit in dump.units.values() if unit.execution == execution.id]
+    assert numbers == list(range(1, execution.units + 1))
+    for unit in dump.units.values():
+        if unit.execution == execution.id:
+            fed = unit.number <= execution.resumed
+            assert fed == (unit.status is UnitStatus.COMPLETED)
+            if not fed:
+                assert unit.status.is_terminal == status.is_terminal
+    if status is ExecutionStatus.WAITING_EXTERNAL:
+        assert execution.units == execution.resumed + 1
+    if status is not ExecutionStatus.SUCCEEDED:
+        assert execution.result is None
+        assert execution.result_count is None
+        assert dump.results[execution.id] == []
+
+
+def _check_unit(unit: Unit, dump: Dump) -> None:
+    rows = [row for id, row in dump.interactions.items() if id[:2] == unit.id]
+    # Counts rise by rows changed, never by rows offered.
+    assert unit.appended == len(rows)
+    assert unit.settled == sum(row.status.is_terminal for row in rows)
+    assert unit.total in {None, unit.appended}
+    assert all(row.tenant == unit.tenant and row.step_id == unit.step_id for row in rows)
+    # A unit that has all it waited for does not wait.
+    if unit.status is UnitStatus.WAITING_EXTERNAL:
+        assert not unit.is_complete
+    if unit.status is UnitStatus.COMPLETED:
+        assert unit.is_complete
+    listed = {asked.interaction.id for asked in dump.pending[unit.tenant]}
+    for row in rows:
+        open_now = not row.status.is_terminal and not unit.status.is_terminal
+        assert (row.id in listed) == open_now

@@ -1,0 +1,538 @@
+"""Every status and every move, compared with the transition tables (S3).
+
+Executions are driven into each status by legal moves; then each move is tried. Where the table
+holds the event, the status after it has to be the table's; where it does not, the move is refused
+and a full dump of the store is as it was before, journal and versions included.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import pytest
+
+from bide.engine.moves import (
+    Cancel,
+    Claimed,
+    CloseBehind,
+    ClosedBehind,
+    Expire,
+    Fail,
+    Failure,
+    Finish,
+    GiveBack,
+    Mismatch,
+    Move,
+    Moved,
+    OpenUnit,
+    Park,
+    Received,
+    Refused,
+    Retry,
+    StoreResults,
+)
+from bide.engine.transitions import (
+    EXECUTION,
+    INTERACTION,
+    UNIT,
+    ExecutionEvent,
+    InteractionEvent,
+    UnitEvent,
+    after,
+)
+from bide.model.ids import ExecutionId, InteractionId, UnitId
+from bide.model.records import Execution
+from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome, UnitStatus
+from bide.testing.store_contract.harness import (
+    DAY,
+    HOUR,
+    TENANT,
+    Driver,
+    Stream,
+    answer,
+    answers_to,
+    asking,
+    boundary,
+)
+
+
+class Scene(NamedTuple):
+    """An execution in some status, with the stream that it came from, if from one."""
+
+    id: ExecutionId
+    stream: Stream | None = None
+    #: The interaction that moves of this layer are tried on.
+    interaction: InteractionId | None = None
+
+
+Stage = Callable[[Driver], Awaitable[Scene]]
+
+
+# --- executions -------------------------------------------------------------------------------
+
+
+async def _queued(driver: Driver) -> Scene:
+    return Scene(await driver.submit())
+
+
+async def _queued_while_open(driver: Driver) -> Scene:
+    stream = await driver.stream(2)
+    await driver.one(GiveBack(stream.id, stream.fence))
+    return Scene(stream.id, stream, stream.item(0))
+
+
+async def _running(driver: Driver) -> Scene:
+    return Scene((await driver.running()).execution.id)
+
+
+async def _running_while_open(driver: Driver) -> Scene:
+    stream = await driver.stream(2)
+    return Scene(stream.id, stream, stream.item(0))
+
+
+async def _running_after_an_answer(driver: Driver) -> Scene:
+    interaction = await driver.parked()
+    await driver.one(answer(interaction))
+    await driver.claim()
+    return Scene(interaction.execution)
+
+
+async def _parked(driver: Driver) -> Scene:
+    interaction = await driver.parked()
+    return Scene(interaction.execution, None, interaction)
+
+
+async def _parked_stream(driver: Driver) -> Scene:
+    stream = await driver.parked_stream(2)
+    return Scene(stream.id, stream, stream.item(0))
+
+
+async def _waiting_to_retry(driver: Driver) -> Scene:
+    execution = (await driver.running()).execution
+    await driver.one(Retry(execution.id, execution.fence, 0, 1, 10, "down"))
+    return Scene(execution.id)
+
+
+async def _waiting_to_retry_while_open(driver: Driver) -> Scene:
+    stream = await driver.stream(2)
+    await driver.one(Retry(stream.id, stream.fence, 1, 1, 10, "down"))
+    return Scene(stream.id, stream, stream.item(0))
+
+
+async def _succeeded(driver: Driver) -> Scene:
+    return Scene(await driver.succeeded())
+
+
+async def _failed(driver: Driver) -> Scene:
+    return Scene(await driver.failed())
+
+
+async def _failed_by_an_item(driver: Driver) -> Scene:
+    stream = await driver.parked_stream(2)
+    await driver.one(answer(stream.item(1), failure=Failure("declined", "no")))
+    return Scene(stream.id, stream, stream.item(0))
+
+
+async def _given_up(driver: Driver) -> Scene:
+    return Scene(await driver.failed(ExecutionStatus.DLQ))
+
+
+async def _cancelled(driver: Driver) -> Scene:
+    return Scene(await driver.cancelled())
+
+
+STAGES: dict[str, tuple[ExecutionStatus, bool, Stage]] = {
+    # name: status, whether a unit is open, how to get there
+    "queued": (ExecutionStatus.QUEUED, False, _queued),
+    "queued, unit open": (ExecutionStatus.QUEUED, True, _queued_while_open),
+    "running": (ExecutionStatus.RUNNING, False, _running),
+    "running, unit open": (ExecutionStatus.RUNNING, True, _running_while_open),
+    "running, resumed": (ExecutionStatus.RUNNING, False, _running_after_an_answer),
+    "parked": (ExecutionStatus.WAITING_EXTERNAL, True, _parked),
+    "parked on a stream": (ExecutionStatus.WAITING_EXTERNAL, True, _parked_stream),
+    "to be retried": (ExecutionStatus.WAIT_RETRY, False, _waiting_to_retry),
+    "to be retried, unit open": (ExecutionStatus.WAIT_RETRY, True, _waiting_to_retry_while_open),
+    "succeeded": (ExecutionStatus.SUCCEEDED, False, _succeeded),
+    "failed": (ExecutionStatus.FAILED, False, _failed),
+    "failed by an item": (ExecutionStatus.FAILED, False, _failed_by_an_item),
+    "dead-lettered": (ExecutionStatus.DLQ, False, _given_up),
+    "cancelled": (ExecutionStatus.CANCELLED, False, _cancelled),
+}
+
+
+def _stream_of(scene: Scene, execution: Execution) -> Stream:
+    """A stream's moves with the current fence, also where there never was a unit."""
+    return Stream(Claimed(execution, None, None, None), UnitId(scene.id, execution.units or 1))
+
+
+class Try(NamedTuple):
+    """A move of a worker on its execution."""
+
+    #: What happens by it, by the table; None where the execution's row does not change.
+    event: ExecutionEvent | None
+    #: Whether a unit has to be open; None where it makes no difference.
+    unit_open: bool | None
+    move: Callable[[Execution, Stream], Move]
+
+
+TRIES: dict[str, Try] = {
+    "park": Try(
+        ExecutionEvent.PARKED, False, lambda e, _s: Park(e.id, e.fence, boundary(), asking())
+    ),
+    "open": Try(
+        ExecutionEvent.UNIT_OPENED, False, lambda e, _s: OpenUnit(e.id, e.fence, boundary())
+    ),
+    "append": Try(None, True, lambda _e, s: s.append(2, 2)),
+    "close": Try(ExecutionEvent.PARKED, True, lambda _e, s: s.close(2)),
+    "store results": Try(None, None, lambda e, _s: StoreResults(e.id, e.fence, 0, (b"1",))),
+    "finish": Try(ExecutionEvent.SUCCEEDED, False, lambda e, _s: Finish(e.id, e.fence, 2, b"1")),
+    "retry": Try(
+        ExecutionEvent.RETRY_SCHEDULED, None, lambda e, _s: Retry(e.id, e.fence, 0, 1, 10, "down")
+    ),
+    "give back": Try(ExecutionEvent.GIVEN_BACK, None, lambda e, _s: GiveBack(e.id, e.fence)),
+    "fail": Try(
+        ExecutionEvent.FAILED,
+        None,
+        lambda e, _s: Fail(e.id, e.fence, ExecutionStatus.FAILED, 0, "charge", 1, "boom", "broke"),
+    ),
+    "give up": Try(
+        ExecutionEvent.DEAD_LETTERED,
+        None,
+        lambda e, _s: Fail(e.id, e.fence, ExecutionStatus.DLQ, 0, "charge", 9, "boom", "broke"),
+    ),
+}
+
+
+class TestExecutionTable:
+    """Executions: every status times every move."""
+
+    async def test_every_status_has_a_stage(self) -> None:
+        """No status of an execution is left out of the matrix."""
+        assert {status for status, _, _ in STAGES.values()} == set(ExecutionStatus)
+
+    async def test_every_event_is_tried(self) -> None:
+        """No event of the table is left out of the matrix."""
+        by_workers = {one.event for one in TRIES.values()}
+        by_others = {ExecutionEvent.CLAIMED, ExecutionEvent.CANCELLED, ExecutionEvent.RESUMED}
+
+        assert {*by_workers, *by_others} - {None} == set(ExecutionEvent)
+
+    @pytest.mark.parametrize("name", TRIES)
+    @pytest.mark.parametrize("stage", STAGES)
+    async def test_moves_of_a_worker(self, driver: Driver, stage: str, name: str) -> None:
+        """A worker's move is made where its execution runs and the table holds it, else refused."""
+        status, unit_open, build = STAGES[stage]
+        attempted = TRIES[name]
+        scene = await build(driver)
+        execution = await driver.execution(scene.id)
+        assert execution.status is status
+        before = await driver.dump()
+
+        outcome = await driver.one(attempted.move(execution, _stream_of(scene, execution)))
+
+        legal = status is ExecutionStatus.RUNNING and attempted.unit_open in {None, unit_open}
+        if not legal:
+            assert isinstance(outcome, Refused), outcome
+            assert await driver.dump() == before
+            return
+        assert isinstance(outcome, Moved), outcome
+        changed = await driver.execution(scene.id)
+        assert outcome.execution == changed
+        if attempted.event is None:
+            assert changed == execution
+        else:
+            assert changed.status is after(EXECUTION, status, attempted.event)
+            assert changed.version == execution.version + 1
+
+    @pytest.mark.parametrize("name", TRIES)
+    @pytest.mark.parametrize("stage", ["running", "running, unit open"])
+    async def test_stale_fences(self, driver: Driver, stage: str, name: str) -> None:
+        """A worker whose lease was taken over changes nothing, whatever it tries (I7)."""
+        _, _, build = STAGES[stage]
+        scene = await build(driver)
+        execution = await driver.execution(scene.id)
+        driver.clock.advance(HOUR)
+        [taken] = await driver.claim("worker-2")
+        assert taken.execution.id == scene.id
+        before = await driver.dump()
+
+        for fence in (execution.fence, execution.fence - 1, taken.execution.fence + 1):
+            stale = execution._replace(fence=fence)
+            outcome = await driver.one(TRIES[name].move(stale, _stream_of(scene, stale)))
+            assert isinstance(outcome, Refused), outcome
+
+        assert await driver.dump() == before
+
+    @pytest.mark.parametrize("stage", STAGES)
+    async def test_claims(self, driver: Driver, stage: str) -> None:
+        """What the table lets be claimed is claimed when it is due, and nothing else is."""
+        status, _, build = STAGES[stage]
+        scene = await build(driver)
+        execution = await driver.execution(scene.id)
+        driver.clock.advance(HOUR)
+        before = await driver.dump()
+
+        claimed = [one.execution for one in await driver.claim("worker-2")]
+
+        follows = after(EXECUTION, status, ExecutionEvent.CLAIMED)
+        if follows is None:
+            assert claimed == []
+            assert await driver.dump() == before
+            return
+        assert claimed == [await driver.execution(scene.id)]
+        assert claimed[0].status is follows
+        assert claimed[0].fence == execution.fence + 1
+        assert claimed[0].version == execution.version + 1
+
+    @pytest.mark.parametrize("stage", STAGES)
+    async def test_cancellations(self, driver: Driver, stage: str) -> None:
+        """What the table lets be cancelled is cancelled with its unit, and nothing else is."""
+        status, unit_open, build = STAGES[stage]
+        scene = await build(driver)
+        execution = await driver.execution(scene.id)
+        before = await driver.dump()
+
+        outcome = await driver.one(Cancel(scene.id, TENANT, "not wanted"))
+
+        follows = after(EXECUTION, status, ExecutionEvent.CANCELLED)
+        if follows is None:
+            assert isinstance(outcome, Refused)
+            assert await driver.dump() == before
+            return
+        changed = await driver.execution(scene.id)
+        assert outcome == Moved(changed)
+        assert changed.status is follows
+        assert changed.fence == execution.fence + 1
+        assert await driver.store.dead_letter(TENANT, scene.id) is None
+        if unit_open:
+            unit = (await driver.store.units(TENANT, scene.id))[-1]
+            assert unit.status is UnitStatus.CANCELLED
+
+    @pytest.mark.parametrize("stage", [name for name, stage in STAGES.items() if stage[1]])
+    async def test_failing_items(self, driver: Driver, stage: str) -> None:
+        """An item that fails ends unit and execution, whether or not a worker runs it (I5)."""
+        status, _, build = STAGES[stage]
+        scene = await build(driver)
+        assert scene.interaction is not None
+        execution = await driver.execution(scene.id)
+
+        outcome = await driver.one(answer(scene.interaction, failure=Failure("declined", "no")))
+
+        assert isinstance(outcome, Received)
+        assert outcome.outcome is ReceiptOutcome.APPLIED
+        changed = await driver.execution(scene.id)
+        asked = await driver.asked(scene.interaction)
+        assert changed.status is after(EXECUTION, status, ExecutionEvent.FAILED)
+        assert changed.fence == execution.fence + 1
+        assert asked.unit.status is after(UNIT, UnitStatus.WAITING_EXTERNAL, UnitEvent.FAILED)
+        assert asked.interaction.status is InteractionStatus.FAILED
+
+
+# --- units and interactions -------------------------------------------------------------------
+
+
+async def _to_be_sent(driver: Driver) -> Scene:
+    interaction = await driver.parked(dispatched=False)
+    return Scene(interaction.execution, None, interaction)
+
+
+async def _answered(driver: Driver) -> Scene:
+    interaction = await driver.parked()
+    await driver.one(answer(interaction))
+    return Scene(interaction.execution, None, interaction)
+
+
+async def _item_answered(driver: Driver) -> Scene:
+    stream = await driver.parked_stream(2)
+    await driver.do(*answers_to(stream, [0]))
+    return Scene(stream.id, stream, stream.item(0))
+
+
+async def _item_failed(driver: Driver) -> Scene:
+    stream = await driver.parked_stream(2)
+    await driver.one(answer(stream.item(0), failure=Failure("declined", "no")))
+    return Scene(stream.id, stream, stream.item(0))
+
+
+async def _timed_out(driver: Driver) -> Scene:
+    stream = await driver.parked_stream(2)
+    driver.clock.advance(DAY + 1)
+    await driver.one(Expire(stream.item(0)))
+    return Scene(stream.id, stream, stream.item(0))
+
+
+async def _beside_a_timed_out(driver: Driver) -> Scene:
+    scene = await _timed_out(driver)
+    assert scene.stream is not None
+    return scene._replace(interaction=scene.stream.item(1))
+
+
+async def _left_open(driver: Driver) -> Scene:
+    scene = await _parked(driver)
+    await driver.one(Cancel(scene.id, TENANT, "not wanted"))
+    return scene
+
+
+async def _left_open_to_be_sent(driver: Driver) -> Scene:
+    scene = await _to_be_sent(driver)
+    await driver.one(Cancel(scene.id, TENANT, "not wanted"))
+    return scene
+
+
+async def _closed_behind(driver: Driver) -> Scene:
+    scene = await _left_open(driver)
+    assert scene.interaction is not None
+    await driver.one(CloseBehind(scene.interaction))
+    return scene
+
+
+INTERACTION_STAGES: dict[str, tuple[UnitStatus, InteractionStatus, Stage]] = {
+    "to be sent": (UnitStatus.WAITING_EXTERNAL, InteractionStatus.WAITING, _to_be_sent),
+    "asked": (UnitStatus.WAITING_EXTERNAL, InteractionStatus.DISPATCHED, _parked),
+    "asked, source running": (
+        UnitStatus.WAITING_EXTERNAL, InteractionStatus.DISPATCHED, _running_while_open,
+    ),
+    "asked, source to be retried": (
+        UnitStatus.WAITING_EXTERNAL, InteractionStatus.DISPATCHED, _waiting_to_retry_while_open,
+    ),
+    "asked, source queued": (
+        UnitStatus.WAITING_EXTERNAL, InteractionStatus.DISPATCHED, _queued_while_open,
+    ),
+    "item answered": (UnitStatus.WAITING_EXTERNAL, InteractionStatus.COMPLETED, _item_answered),
+    "answered": (UnitStatus.COMPLETED, InteractionStatus.COMPLETED, _answered),
+    "failed": (UnitStatus.FAILED, InteractionStatus.FAILED, _item_failed),
+    "beside a failed one": (UnitStatus.FAILED, InteractionStatus.DISPATCHED, _failed_by_an_item),
+    "timed out": (UnitStatus.TIMED_OUT, InteractionStatus.TIMED_OUT, _timed_out),
+    "beside a timed out one": (
+        UnitStatus.TIMED_OUT, InteractionStatus.DISPATCHED, _beside_a_timed_out,
+    ),
+    "left open": (UnitStatus.CANCELLED, InteractionStatus.DISPATCHED, _left_open),
+    "left open, to be sent": (
+        UnitStatus.CANCELLED, InteractionStatus.WAITING, _left_open_to_be_sent,
+    ),
+    "closed behind": (UnitStatus.CANCELLED, InteractionStatus.CANCELLED, _closed_behind),
+}  # fmt: skip
+
+#: Statuses that no move of the model writes: dispatchers are to come, the other is never written.
+UNREACHED_INTERACTIONS = {InteractionStatus.DISPATCHING, InteractionStatus.EXPIRED}
+UNREACHED_UNITS = {UnitStatus.EXPIRED}
+
+OTHER = b'"something else"'
+
+
+class TestInteractionTable:
+    """Units and interactions: every status times every move."""
+
+    async def test_every_status_has_a_stage(self) -> None:
+        """No status of a unit or an interaction is left out of the matrix, but those named."""
+        units = {unit for unit, _, _ in INTERACTION_STAGES.values()}
+        interactions = {one for _, one, _ in INTERACTION_STAGES.values()}
+
+        assert interactions | UNREACHED_INTERACTIONS == set(InteractionStatus)
+        assert interactions & UNREACHED_INTERACTIONS == set()
+        assert units | UNREACHED_UNITS == set(UnitStatus)
+
+    @pytest.mark.parametrize("failure", [None, Failure("declined", "no")])
+    @pytest.mark.parametrize("stage", INTERACTION_STAGES)
+    async def test_completions(self, driver: Driver, stage: str, failure: Failure | None) -> None:
+        """A completion is applied where the tables hold it; else it leaves its receipt alone."""
+        unit_status, status, build = INTERACTION_STAGES[stage]
+        scene = await build(driver)
+        assert scene.interaction is not None
+        asked = await driver.asked(scene.interaction)
+        assert (asked.unit.status, asked.interaction.status) == (unit_status, status)
+        before = await driver.dump()
+
+        outcome = await driver.one(answer(scene.interaction, OTHER, failure=failure))
+
+        event = InteractionEvent.FAILED if failure else InteractionEvent.ANSWERED
+        follows = after(INTERACTION, status, event)
+        assert isinstance(outcome, Received)
+        if follows is None or unit_status.is_terminal:
+            answered = asked.interaction.answer_digest is not None
+            expected = ReceiptOutcome.CONFLICT if answered else ReceiptOutcome.LATE
+            assert outcome.outcome is expected
+            after_it = await driver.dump()
+            assert after_it.without_receipts() == before.without_receipts()
+            assert len(after_it.refusals[scene.interaction]) == 1
+            return
+        assert outcome.outcome is ReceiptOutcome.APPLIED
+        assert (await driver.asked(scene.interaction)).interaction.status is follows
+
+    @pytest.mark.parametrize("stage", INTERACTION_STAGES)
+    async def test_deadlines(self, driver: Driver, stage: str) -> None:
+        """A passed deadline ends an open interaction of an open unit, and nothing else."""
+        unit_status, status, build = INTERACTION_STAGES[stage]
+        scene = await build(driver)
+        assert scene.interaction is not None
+        driver.clock.advance(2 * DAY)
+        before = await driver.dump()
+
+        outcome = await driver.one(Expire(scene.interaction))
+
+        follows = after(INTERACTION, status, InteractionEvent.TIMED_OUT)
+        if follows is None or unit_status.is_terminal:
+            assert isinstance(outcome, Refused)
+            assert await driver.dump() == before
+            return
+        assert isinstance(outcome, Moved)
+        asked = await driver.asked(scene.interaction)
+        assert outcome.execution == await driver.execution(scene.id)
+        assert outcome.execution.status is ExecutionStatus.FAILED
+        assert asked.interaction.status is follows
+        assert asked.unit.status is after(UNIT, unit_status, UnitEvent.TIMED_OUT)
+
+    @pytest.mark.parametrize("stage", INTERACTION_STAGES)
+    async def test_closing_behind(self, driver: Driver, stage: str) -> None:
+        """What an ended unit has left open is closed behind it, and nothing else is."""
+        unit_status, status, build = INTERACTION_STAGES[stage]
+        scene = await build(driver)
+        assert scene.interaction is not None
+        before = await driver.dump()
+
+        outcome = await driver.one(CloseBehind(scene.interaction))
+
+        follows = after(INTERACTION, status, InteractionEvent.CANCELLED)
+        if follows is None or not unit_status.is_terminal:
+            assert isinstance(outcome, Refused)
+            assert await driver.dump() == before
+            return
+        assert outcome == ClosedBehind(scene.interaction)
+        asked = await driver.asked(scene.interaction)
+        assert asked.interaction.status is follows
+        assert asked.unit.status is unit_status
+        assert (await driver.dump()).executions == before.executions
+
+
+class TestAbsentRows:
+    """Moves on what does not exist."""
+
+    @pytest.mark.parametrize("name", TRIES)
+    async def test_unknown_executions(self, driver: Driver, name: str) -> None:
+        """A move on an execution that does not exist is refused and makes nothing."""
+        known = await driver.execution(await driver.submit())
+        absent = known._replace(id=driver.new_id(), fence=0)
+        before = await driver.dump()
+
+        outcome = await driver.one(TRIES[name].move(absent, _stream_of(Scene(absent.id), absent)))
+
+        assert isinstance(outcome, Refused | Mismatch), outcome
+        assert await driver.dump() == before
+
+    async def test_unknown_interactions(self, driver: Driver) -> None:
+        """A completion for an interaction that does not exist is receipted unknown, with no row."""
+        known = await driver.parked()
+        before = await driver.dump()
+
+        outcomes = await driver.do(
+            answer(known._replace(item=1)),
+            answer(known._replace(unit=2)),
+            answer(known._replace(generation=1)),
+            answer(known._replace(execution=driver.new_id())),
+            Expire(known._replace(item=1)),
+            CloseBehind(known._replace(item=1)),
+            Cancel(driver.new_id(), TENANT, "not wanted"),
+        )
+
+        assert outcomes[:4] == [Received(ReceiptOutcome.UNKNOWN)] * 4
+        assert [type(outcome) for outcome in outcomes[4:]] == [Refused] * 3
+        assert await driver.dump() == before
