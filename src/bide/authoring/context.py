@@ -1,0 +1,64 @@
+"""What a running step may know about its run.
+
+The runtime makes one `Context` per try of a step and enters it around the call. A step asks for it
+by the type of a parameter; code deeper down asks `Context.current()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime
+from logging import Logger, LoggerAdapter
+from typing import Final
+
+from bide.errors import NotRunning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The execution, step, item and attempt that this code runs for."""
+
+    execution_id: str
+    step_id: str
+    #: The position in the stream; None for a single value.
+    item_index: int | None
+    #: Which try of this step it is, from 1.
+    attempt: int
+    tenant: str
+    #: Equal on every repeat of this step for this item: what to send to partners.
+    idempotency_key: str
+    #: Carries the ids above into every line.
+    log: LoggerAdapter[Logger]
+    #: Where time comes from: the runtime's clock, or the virtual one of a test.
+    clock: Callable[[], datetime] = field(repr=False)
+
+    def now(self) -> datetime:
+        """Tell the time in UTC; it is virtual in tests, so ask here and nowhere else."""
+        return self.clock()
+
+    @classmethod
+    def current(cls) -> Context:
+        """Give the context of the step that is running here."""
+        context = _current.get()
+        if context is None:
+            raise NotRunning(
+                "Context.current() was called outside a running step. "
+                "A test that calls a step directly can enter one: with entered(context): ..."
+            )
+        return context
+
+
+_current: Final[ContextVar[Context | None]] = ContextVar("bide_context", default=None)
+
+
+@contextmanager
+def entered(context: Context) -> Iterator[Context]:
+    """Make this the current context in the body of the `with`."""
+    token = _current.set(context)
+    try:
+        yield context
+    finally:
+        _current.reset(token)
