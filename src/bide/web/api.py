@@ -1,0 +1,324 @@
+"""`/api/v1/...`: the app's own surface, for every pipeline, with filters and cursors."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from bide.errors import UnknownExecution
+from bide.model.ids import parse_execution
+from bide.web import body, completing, parsing, rendering, results, submitting
+from bide.web.pipeline import COMPLETION_PROBLEMS, LIMIT, PENDING_FILTERS, result
+from bide.web.problems import Refused, malformed
+from bide.web.rendering import JSON, NDJSON
+from bide.web.routing import Call, Operation, Parameter
+from bide.web.schemas import (
+    BatchReceipt,
+    CancelBody,
+    CompletionBody,
+    DeadLetterBody,
+    DeadLetterPage,
+    ExecutionDetail,
+    ExecutionPage,
+    InteractionBody,
+    InteractionList,
+    ReceiptBody,
+    ResultPage,
+    SubmissionBody,
+    TimelineList,
+    UnitList,
+)
+
+_PREFIX: Final = "/api/v1"
+_CURSOR: Final = Parameter(name="cursor", description="The `nextCursor` of the page before.")
+_STATUS: Final = Parameter(name="status", description="Only executions that stand there.")
+_PIPELINE: Final = Parameter(name="pipeline", description="Only of this pipeline.")
+
+
+async def _submit(call: Call) -> Response:
+    submission = await submitting.submit(call, call.path("pipeline"))
+    return submitting.accepted(call, submission, f"{_PREFIX}/executions/{submission.execution_id}")
+
+
+async def _executions_of_pipeline(call: Call) -> Response:
+    return await _execution_page(call, call.path("pipeline"))
+
+
+async def _executions(call: Call) -> Response:
+    return await _execution_page(call, parsing.query_text(call.request, "pipeline"))
+
+
+async def _execution_page(call: Call, pipeline: str | None) -> Response:
+    limit = parsing.limit(call.request)
+    views = (
+        await call.service.executions(
+            call.tenant,
+            pipeline=pipeline,
+            status=parsing.query_status(call.request),
+            before=_execution_cursor(call),
+            limit=limit,
+        )
+        if limit
+        else []
+    )
+    items = [rendering.execution_detail(view) for view in views]
+    following = views[-1].execution_id if limit and len(views) >= limit else None
+    return rendering.response(ExecutionPage(items=items, nextCursor=following))
+
+
+async def _execution(call: Call) -> Response:
+    execution_id = await _known(call)
+    view = await call.service.execution(call.tenant, execution_id)
+    if view is None:
+        raise _unknown(execution_id)
+    return rendering.response(rendering.execution_detail(view))
+
+
+async def _timeline(call: Call) -> Response:
+    entries = await call.service.timeline(call.tenant, await _known(call))
+    items = [rendering.timeline_entry(entry) for entry in entries]
+    return rendering.response(TimelineList(items=items))
+
+
+async def _units(call: Call) -> Response:
+    views = await call.service.units(call.tenant, await _known(call))
+    return rendering.response(UnitList(items=[rendering.unit(view) for view in views]))
+
+
+async def _cancel(call: Call) -> Response:
+    bytes_max = call.service.settings.http_max_body_bytes
+    given = await body.read_optional_json(call.request, call.headers, bytes_max)
+    view = await call.service.cancel(call.tenant, call.path("executionId"), parsing.reason(given))
+    return rendering.response(rendering.execution_detail(view))
+
+
+async def _interactions(call: Call) -> Response:
+    limit = parsing.limit(call.request)
+    views = (
+        await call.service.pending(
+            call.tenant,
+            group=parsing.query_text(call.request, "group"),
+            assignee=parsing.query_text(call.request, "assignee"),
+            step=parsing.query_text(call.request, "stepId"),
+            execution_id=parsing.query_text(call.request, "executionId"),
+            limit=limit,
+        )
+        if limit
+        else []
+    )
+    items = [rendering.interaction(view) for view in views]
+    return rendering.response(InteractionList(items=items))
+
+
+async def _interaction(call: Call) -> Response:
+    interaction_id = call.path("interactionId")
+    view = await call.service.interaction(call.tenant, interaction_id)
+    if view is None:
+        raise Refused("not-found", f"there is no interaction {interaction_id}")
+    return rendering.response(rendering.interaction(view))
+
+
+async def _complete(call: Call) -> Response:
+    return await completing.complete_one(call, named=call.path("interactionId"))
+
+
+async def _dead_letters(call: Call) -> Response:
+    limit = parsing.limit(call.request)
+    views = (
+        await call.service.dead_letters(
+            call.tenant,
+            pipeline=parsing.query_text(call.request, "pipeline"),
+            before=_execution_cursor(call),
+            limit=limit,
+        )
+        if limit
+        else []
+    )
+    items = [rendering.dead_letter(view) for view in views]
+    following = views[-1].dead_letter_id if limit and len(views) >= limit else None
+    return rendering.response(DeadLetterPage(items=items, nextCursor=following))
+
+
+async def _dead_letter(call: Call) -> Response:
+    dead_letter_id = call.path("deadLetterId")
+    view = await call.service.dead_letter(call.tenant, dead_letter_id)
+    if view is None:
+        raise Refused("not-found", f"there is no dead letter {dead_letter_id}")
+    return rendering.response(rendering.dead_letter(view))
+
+
+async def _known(call: Call) -> str:
+    """The execution of the path; an unknown one has no empty lists, it is not there."""
+    execution_id = call.path("executionId")
+    if await call.service.execution(call.tenant, execution_id) is None:
+        raise _unknown(execution_id)
+    return execution_id
+
+
+def _unknown(execution_id: str) -> UnknownExecution:
+    return UnknownExecution(f"there is no execution {execution_id}")
+
+
+def _execution_cursor(call: Call) -> str | None:
+    """The last id of the page before. One that is none would silently give the first page again."""
+    given = parsing.query_text(call.request, "cursor")
+    if given is not None and parse_execution(given) is None:
+        raise malformed("cursor: give the nextCursor of the page before.")
+    return given
+
+
+_EXECUTION: Final = f"{_PREFIX}/executions/{{executionId}}"
+_INTERACTION: Final = f"{_PREFIX}/interactions/{{interactionId}}"
+
+OPERATIONS: Final = (
+    Operation(
+        method="POST",
+        path=f"{_PREFIX}/interactions/complete-batch",
+        handle=completing.complete_lines,
+        summary="Complete many interactions, one a line, with a receipt a line",
+        tag="interactions",
+        role="decide",
+        request=CompletionBody,
+        request_is_ndjson=True,
+        responses=((200, BatchReceipt, NDJSON),),
+        problems=("not-allowed", "too-large", "unsupported-media-type"),
+    ),
+    Operation(
+        method="POST",
+        path=f"{_PREFIX}/pipelines/{{pipeline}}/executions",
+        handle=_submit,
+        summary="Submit to a pipeline",
+        tag="executions",
+        role="submit",
+        parameters=(submitting.KEY,),
+        request=Any,
+        responses=((202, SubmissionBody, JSON),),
+        problems=submitting.PROBLEMS,
+    ),
+    Operation(
+        method="GET",
+        path=f"{_PREFIX}/pipelines/{{pipeline}}/executions",
+        handle=_executions_of_pipeline,
+        summary="Executions of a pipeline, newest first",
+        tag="executions",
+        parameters=(_STATUS, LIMIT, _CURSOR),
+        responses=((200, ExecutionPage, JSON),),
+    ),
+    Operation(
+        method="GET",
+        path=f"{_PREFIX}/executions",
+        handle=_executions,
+        summary="Executions, newest first",
+        tag="executions",
+        parameters=(_PIPELINE, _STATUS, LIMIT, _CURSOR),
+        responses=((200, ExecutionPage, JSON),),
+    ),
+    Operation(
+        method="GET",
+        path=_EXECUTION,
+        handle=_execution,
+        summary="Where an execution stands",
+        tag="executions",
+        responses=((200, ExecutionDetail, JSON),),
+        problems=("not-found",),
+    ),
+    Operation(
+        method="GET",
+        path=f"{_EXECUTION}/result",
+        handle=result,
+        summary="The result of an execution, in one piece",
+        tag="executions",
+        responses=((200, Any, JSON),),
+        problems=("not-found", "not-finished", "result-too-large"),
+    ),
+    Operation(
+        method="GET",
+        path=f"{_EXECUTION}/results",
+        handle=results.results,
+        summary="A streaming result, in pages or as NDJSON",
+        tag="executions",
+        parameters=(LIMIT, _CURSOR),
+        responses=((200, ResultPage, JSON), (200, Any, NDJSON)),
+        problems=("not-found", "not-finished"),
+    ),
+    Operation(
+        method="GET",
+        path=f"{_EXECUTION}/timeline",
+        handle=_timeline,
+        summary="The facts of an execution's life",
+        tag="executions",
+        responses=((200, TimelineList, JSON),),
+        problems=("not-found",),
+    ),
+    Operation(
+        method="GET",
+        path=f"{_EXECUTION}/units",
+        handle=_units,
+        summary="The await units of an execution",
+        tag="executions",
+        responses=((200, UnitList, JSON),),
+        problems=("not-found",),
+    ),
+    Operation(
+        method="POST",
+        path=f"{_EXECUTION}/cancel",
+        handle=_cancel,
+        summary="Cancel an execution and whatever it waits for",
+        tag="executions",
+        role="submit",
+        request=CancelBody,
+        responses=((200, ExecutionDetail, JSON),),
+        problems=("not-found", "already-ended", "too-large", "unsupported-media-type"),
+    ),
+    Operation(
+        method="GET",
+        path=f"{_PREFIX}/interactions",
+        handle=_interactions,
+        summary="Open interactions, oldest deadline first",
+        tag="interactions",
+        parameters=(
+            *PENDING_FILTERS,
+            Parameter(name="executionId", description="Only of this execution."),
+        ),
+        responses=((200, InteractionList, JSON),),
+    ),
+    Operation(
+        method="GET",
+        path=_INTERACTION,
+        handle=_interaction,
+        summary="One interaction",
+        tag="interactions",
+        responses=((200, InteractionBody, JSON),),
+        problems=("not-found",),
+    ),
+    Operation(
+        method="POST",
+        path=f"{_INTERACTION}/complete",
+        handle=_complete,
+        summary="Complete the interaction that the path names",
+        tag="interactions",
+        role="decide",
+        request=CompletionBody,
+        responses=((200, ReceiptBody, JSON), (202, ReceiptBody, JSON)),
+        problems=COMPLETION_PROBLEMS,
+    ),
+    Operation(
+        method="GET",
+        path=f"{_PREFIX}/dead-letters",
+        handle=_dead_letters,
+        summary="Dead letters, newest first",
+        tag="dead-letters",
+        parameters=(_PIPELINE, LIMIT, _CURSOR),
+        responses=((200, DeadLetterPage, JSON),),
+    ),
+    Operation(
+        method="GET",
+        path=f"{_PREFIX}/dead-letters/{{deadLetterId}}",
+        handle=_dead_letter,
+        summary="One dead letter",
+        tag="dead-letters",
+        responses=((200, DeadLetterBody, JSON),),
+        problems=("not-found",),
+    ),
+)

@@ -1,0 +1,180 @@
+"""Reading names, numbers and completions out of a request; a blank is the same as nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeVar, cast
+
+from starlette.requests import Request
+
+from bide.errors import FieldError
+from bide.model.status import ExecutionStatus
+from bide.runtime.views import MISSING, Completion
+from bide.web.guard import Caller, Headers
+from bide.web.problems import Refused, malformed
+
+PAGE_DEFAULT: Final = 100
+PAGE_MAX: Final = 1_000
+
+#: Characters of a name, an id, a key or a token; a resume token has at most 1 KiB.
+TEXT_MAX: Final = 1_024
+KEY_MAX: Final = 255
+REASON_MAX: Final = 4_096
+
+WAIT_SECONDS_DEFAULT: Final = 30.0
+WAIT_SECONDS_MAX: Final = 300.0
+
+_DIGITS: Final = re.compile(r"[0-9]{1,18}")
+_SECONDS: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+#: The same for texts in which a line may break.
+_CONTROL_IN_PROSE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+T = TypeVar("T")
+
+
+def limit(request: Request) -> int:
+    """How many items were asked for: 100 unless said, at most 1,000 whatever was said."""
+    given = request.query_params.get("limit", "").strip()
+    if not given:
+        return PAGE_DEFAULT
+    if not _DIGITS.fullmatch(given):
+        raise malformed(f"limit: a number from 0 to {PAGE_MAX:,} is needed.")
+    return min(int(given), PAGE_MAX)
+
+
+def query_text(request: Request, name: str) -> str | None:
+    """A query parameter, or None where it is absent or blank."""
+    return _text(request.query_params.get(name), name, TEXT_MAX)
+
+
+def query_status(request: Request) -> ExecutionStatus | None:
+    """The status that executions are filtered by."""
+    given = query_text(request, "status")
+    if given is None:
+        return None
+    if given.upper() not in ExecutionStatus.__members__:
+        raise malformed(f"status: one of {', '.join(ExecutionStatus.__members__)} is needed.")
+    return ExecutionStatus[given.upper()]
+
+
+def idempotency_key(headers: Headers, *, required: bool) -> str | None:
+    """The submit key of the header."""
+    raw = headers.get(b"idempotency-key", b"")
+    try:
+        given = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        given = raw.decode("latin-1")
+    key = _text(given, "Idempotency-Key", KEY_MAX)
+    if key is None and required:
+        raise malformed("Idempotency-Key: this app takes no submission without one.")
+    return key
+
+
+def wait_seconds(headers: Headers) -> float:
+    """What `Prefer: wait=SECONDS` asks for; a preference that cannot be read is none."""
+    for preference in headers.get(b"prefer", b"").decode("latin-1").split(","):
+        name, _, value = preference.split(";")[0].partition("=")
+        seconds = value.strip().strip('"')
+        if name.strip().lower() == "wait" and _SECONDS.fullmatch(seconds):
+            return min(float(seconds), WAIT_SECONDS_MAX)
+    return WAIT_SECONDS_DEFAULT
+
+
+def completion(body: object, caller: Caller, *, named: str | None = None) -> Completion:
+    """Read a completion; `named` is the interaction that the path already names.
+
+    Unknown fields are ignored: partners add their own.
+    """
+    fields = _object(body)
+    interaction_id = _field(fields, "interactionId")
+    if named is not None and interaction_id not in {None, named}:
+        raise malformed("the path names another interaction", "/interactionId")
+    correlation_id = _field(fields, "correlationId")
+    resume_token = _field(fields, "resumeToken")
+    interaction_id = named or interaction_id
+    if not (interaction_id or correlation_id or resume_token):
+        raise malformed("One of interactionId, correlationId and resumeToken is needed.")
+    failure = _failure(fields)
+    return Completion(
+        interaction_id=interaction_id,
+        correlation_id=correlation_id,
+        step_id=_field(fields, "stepId"),
+        resume_token=resume_token,
+        idempotency_key=_field(fields, "idempotencyKey"),
+        payload=_payload(fields, failure),
+        failure=failure,
+        actor=caller.actor(_field(fields, "actor")),
+    )
+
+
+def reason(body: object) -> str:
+    """Why an execution is cancelled; "" where nobody says."""
+    fields = {} if body is None else _object(body)
+    return _prose(fields, "reason", "/reason") or ""
+
+
+def _payload(fields: dict[str, object], failure: tuple[str, str] | None) -> object:
+    payload = fields.get("responsePayload", MISSING)
+    if failure is None and payload is MISSING:
+        raise malformed("Neither responsePayload nor failure is given.")
+    if failure is None:
+        return payload
+    # Clients that write every field of a class send null beside a failure.
+    if payload is not MISSING and payload is not None:
+        raise malformed("Both responsePayload and failure are given.")
+    return MISSING
+
+
+def _failure(fields: dict[str, object]) -> tuple[str, str] | None:
+    given = fields.get("failure")
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise malformed("an object with code and message is needed", "/failure")
+    failure = cast("dict[str, object]", given)
+    code = _text(failure.get("code"), "/failure/code", KEY_MAX)
+    if code is None:
+        raise malformed("a failure needs a code", "/failure/code")
+    return code, _prose(failure, "message", "/failure/message") or ""
+
+
+def _object(body: object) -> dict[str, object]:
+    if not isinstance(body, dict):
+        raise malformed("A JSON object is needed.")
+    return cast("dict[str, object]", body)
+
+
+def _field(fields: dict[str, object], name: str) -> str | None:
+    given = fields.get(name)
+    # Most fields of most completions are absent or plain; only the rest is looked at closely.
+    if given is None:
+        return None
+    return _text(given, f"/{name}", TEXT_MAX)
+
+
+def _prose(fields: dict[str, object], name: str, where: str) -> str | None:
+    return _text(fields.get(name), where, REASON_MAX, forbidden=_CONTROL_IN_PROSE)
+
+
+def _text(
+    given: object, where: str, characters_max: int, *, forbidden: re.Pattern[str] = _CONTROL
+) -> str | None:
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        raise _unfit("a string is needed", where)
+    text = given.strip()
+    if len(text) > characters_max:
+        raise _unfit(f"at most {characters_max:,} characters are taken", where)
+    if forbidden.search(text):
+        raise _unfit("control characters are not taken", where)
+    return text or None
+
+
+def _unfit(message: str, where: str) -> Refused:
+    if where.startswith("/"):
+        return malformed(message, where)
+    return Refused(
+        "malformed", f"{where}: {message}.", errors=[FieldError(path=where, message=message)]
+    )

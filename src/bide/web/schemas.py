@@ -1,0 +1,260 @@
+"""The bodies on the wire, camelCase: what is rendered and what OpenAPI shows, written once.
+
+They are typed dictionaries and not models: rendering builds them directly, so the type checkers
+prove that what leaves is what is documented, and no request pays for a second validation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired
+
+# pydantic reads the one of typing only from Python 3.12 on.
+from typing_extensions import TypedDict
+
+ExecutionStatusName = Literal[
+    "QUEUED",
+    "RUNNING",
+    "WAITING_EXTERNAL",
+    "WAIT_RETRY",
+    "SUCCEEDED",
+    "FAILED",
+    "DLQ",
+    "CANCELLED",
+]
+
+
+class FieldProblem(TypedDict):
+    """One thing that is wrong with a payload: a JSON pointer ("" is the whole) and what."""
+
+    path: str
+    message: str
+
+
+class Problem(TypedDict):
+    """An error (RFC 9457); the last part of `type` is its stable code."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: NotRequired[list[FieldProblem]]
+
+
+class ReceiptBody(TypedDict):
+    """What became of one completion; `status` is the interaction's."""
+
+    interactionId: str
+    executionId: str | None
+    stepId: str | None
+    status: str | None
+    duplicate: bool
+    receipt: Literal["applied", "duplicate", "conflict", "late", "buffered", "rejected", "unknown"]
+
+
+class CompletionProblem(Problem):
+    """A completion that was not admitted; the receipt's own fields stand in the problem."""
+
+    interactionId: str
+    executionId: str | None
+    stepId: str | None
+    interactionStatus: str | None
+    duplicate: bool
+    receipt: Literal["conflict", "late", "rejected", "unknown"]
+
+
+class BatchReceipt(ReceiptBody):
+    """The receipt of one line; `problem` says why where it was not admitted."""
+
+    problem: NotRequired[Problem]
+
+
+class FailureBody(TypedDict):
+    """That the actor could not do what was asked."""
+
+    code: str
+    message: NotRequired[str | None]
+
+
+class CompletionBody(TypedDict):
+    """An answer, or a failure, and what it is for: an id or the token is required."""
+
+    interactionId: NotRequired[str | None]
+    correlationId: NotRequired[str | None]
+    stepId: NotRequired[str | None]
+    resumeToken: NotRequired[str | None]
+    idempotencyKey: NotRequired[str | None]
+    actor: NotRequired[str | None]
+    #: Null is an answer as well; left out, there must be a failure.
+    responsePayload: NotRequired[Any]
+    failure: NotRequired[FailureBody | None]
+
+
+class CancelBody(TypedDict):
+    """Why an execution is withdrawn."""
+
+    reason: NotRequired[str | None]
+
+
+class SubmissionBody(TypedDict):
+    """An execution that is stored; `duplicate` when its key named it before."""
+
+    executionId: str
+    duplicate: bool
+    statusUrl: str
+    submittedAtEpochMs: int
+
+
+class HeldBody(TypedDict):
+    """Why no live worker can go on with an execution."""
+
+    reason: str
+
+
+class ExecutionBody(TypedDict):
+    """Where an execution stands."""
+
+    executionId: str
+    status: ExecutionStatusName
+    stepIndex: int
+    attempt: int
+    version: int
+    nextDueAtEpochMs: int | None
+    updatedAtEpochMs: int
+    errorCode: str | None
+    errorMessage: str | None
+    held: HeldBody | None
+
+
+class ExecutionDetail(ExecutionBody):
+    """Where an execution stands, with its pipeline and its times."""
+
+    pipeline: str
+    step: str | None
+    createdAtEpochMs: int
+    resultCount: int | None
+
+
+class InteractionBody(TypedDict):
+    """One question, with what a completion of it must hold."""
+
+    interactionId: str
+    correlationId: str
+    executionId: str
+    stepId: str
+    stepIndex: int
+    outputType: str | None
+    status: str
+    requestPayload: Any
+    assignee: str | None
+    group: str | None
+    transportType: str
+    transportMetadata: dict[str, Any]
+    deadlineEpochMs: int
+    createdAtEpochMs: int
+    updatedAtEpochMs: int
+    unitId: str
+    itemIndex: int | None
+    generation: int
+    pipeline: str
+    outputSchema: dict[str, Any] | None
+
+
+class UnitBody(TypedDict):
+    """One await unit and its counts."""
+
+    unitId: str
+    stepId: str
+    status: str
+    perItem: bool
+    appended: int
+    total: int | None
+    settled: int
+    createdAtEpochMs: int
+    updatedAtEpochMs: int
+
+
+class TimelineBody(TypedDict):
+    """One fact of an execution's life."""
+
+    atEpochMs: int
+    version: int
+    what: str
+    unitId: str | None
+    detail: str | None
+
+
+class DeadLetterBody(TypedDict):
+    """Why an execution did not succeed."""
+
+    deadLetterId: str
+    executionId: str
+    pipeline: str
+    status: ExecutionStatusName
+    code: str
+    message: str
+    stepId: str | None
+    attempts: int
+    createdAtEpochMs: int
+
+
+class ExecutionPage(TypedDict):
+    """Executions, newest first; `nextCursor` asks for older ones."""
+
+    items: list[ExecutionDetail]
+    nextCursor: str | None
+
+
+class InteractionList(TypedDict):
+    """Open interactions, oldest deadline first."""
+
+    items: list[InteractionBody]
+
+
+class UnitList(TypedDict):
+    """The await units of an execution, in the order of their opening."""
+
+    items: list[UnitBody]
+
+
+class TimelineList(TypedDict):
+    """The facts of an execution's life, in order."""
+
+    items: list[TimelineBody]
+
+
+class DeadLetterPage(TypedDict):
+    """Dead letters, newest first; `nextCursor` asks for older ones."""
+
+    items: list[DeadLetterBody]
+    nextCursor: str | None
+
+
+class ResultPage(TypedDict):
+    """A part of a streaming result, by item; `nextCursor` asks for what follows."""
+
+    items: list[Any]
+    nextCursor: str | None
+
+
+class CheckBody(TypedDict):
+    """One thing that was looked at before work is accepted."""
+
+    name: str
+    ok: bool
+    warning: bool
+    message: str | None
+    hint: str | None
+
+
+class ReadinessBody(TypedDict):
+    """Whether work is accepted."""
+
+    status: Literal["ready", "not-ready"]
+    checks: list[CheckBody]
+
+
+class HealthBody(TypedDict):
+    """That the process answers."""
+
+    status: Literal["ok"]
