@@ -6,11 +6,11 @@ written: its name, durations, transport and keys. Types are read when it joins a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, overload
+from typing import Any, Generic, TypeAlias, cast, overload
 
-from typing_extensions import TypeForm, TypeVar
+from typing_extensions import TypeForm, TypeIs, TypeVar
 
 from bide.authoring.answers import Answer, Answered, Collect, Missing
 from bide.authoring.durations import Duration, duration_ms
@@ -191,15 +191,20 @@ class Await(Generic[In_contra, Ans, AOut_co]):
             object.__setattr__(self, field, value)
 
 
-def _key(what: str, key: object) -> tuple[str, ...] | Callable[..., str]:
+def is_await(value: object) -> TypeIs[Await[Any, Any, Any]]:
+    """Tell an await from a function."""
+    return isinstance(value, Await)
+
+
+def _key(what: str, key: Key | Callable[..., str]) -> tuple[str, ...] | Callable[..., str]:
     """Bring a key to one form: the names of fields, or a function."""
-    if callable(key):
-        return key
-    fields = (key,) if isinstance(key, str) else key
-    if not isinstance(fields, Sequence):
+    if not isinstance(key, Sequence):
+        if callable(key):
+            return key
         raise DefinitionError(
             f"{what} is {key!r}; write a field name, a list of them or a function."
         )
+    fields = (key,) if isinstance(key, str) else cast("Iterable[str]", key)
     names = tuple(check_name(what, field) for field in fields)
     if len(set(names)) != len(names):
         raise DefinitionError(f"{what} names a field twice: {', '.join(names)}.")

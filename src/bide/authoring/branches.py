@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, TypeAlias, overload
 
-from typing_extensions import TypeForm, TypeVar
+from typing_extensions import TypeForm, TypeIs, TypeVar
 
 from bide.authoring.awaits import Await
 from bide.authoring.many import Many
@@ -62,6 +62,11 @@ class Branches(Generic[In_contra, Out_co]):
     def keep(self: Branches[A, B], type: TypeForm[C]) -> Branches[A | C, B | C]:
         """Let the variants of this type pass as they are."""
         return Branches((*self.arms, Keep(type)))
+
+
+def is_branches(value: object) -> TypeIs[Branches[Any, Any]]:
+    """Tell branches from a function."""
+    return isinstance(value, Branches)
 
 
 @overload

@@ -6,7 +6,7 @@ by the type of a parameter; code deeper down asks `Context.current()`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ _current: Final[ContextVar[Context | None]] = ContextVar("bide_context", default
 
 
 @contextmanager
-def entered(context: Context) -> Iterator[Context]:
+def entered(context: Context) -> Generator[Context]:
     """Make this the current context in the body of the `with`."""
     token = _current.set(context)
     try:

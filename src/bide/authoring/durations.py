@@ -37,7 +37,7 @@ _ISO: Final = re.compile(
 )
 
 
-def duration_ms(value: Duration, what: str) -> int:
+def duration_ms(value: object, what: str) -> int:
     """Read a duration of a definition; `what` opens the message when it is none."""
     if isinstance(value, timedelta):
         return _bounded(Decimal(value // timedelta(microseconds=1)) / 1_000, repr(value), what)

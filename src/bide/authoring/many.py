@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import overload
+from typing import cast, overload
 
 from typing_extensions import TypeVar
 
@@ -34,7 +34,9 @@ class Many(Sequence[Out_co]):
         return len(self._items)
 
     def __eq__(self, other: object) -> bool:
-        return self._items == other._items if isinstance(other, Many) else NotImplemented
+        if not isinstance(other, Many):
+            return NotImplemented
+        return self._items == cast("Many[object]", other)._items
 
     def __hash__(self) -> int:
         return hash(self._items)

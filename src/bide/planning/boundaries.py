@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from bide.authoring.answers import Answer, Answered, Missing
 from bide.authoring.awaits import Await
@@ -17,14 +17,14 @@ from bide.planning.keys import key_function
 from bide.planning.place import Place
 from bide.planning.plan import PlanAwait
 from bide.planning.shapes import AWAITS_ALLOWED, CARDINALITIES, Cardinality
-from bide.planning.typeforms import fits, type_text, union, variants
+from bide.planning.typeforms import fits, generic, type_name, type_text, union, variants
 
 
 def await_at(place: Place, boundary: Await[Any, Any, Any]) -> PlanAwait:
     """Compile an await that asks with whatever arrives."""
     if not isinstance(boundary, Await):
         raise DefinitionError(
-            f"{place.what} is no await but {type(boundary).__name__}. "
+            f"{place.what} is no await but {type_name(boundary)}. "
             "Write .wait(Await(...)); a function goes into .then(...)."
         )
     request = place.codec(boundary.request_type, "asks with")
@@ -150,5 +150,5 @@ def _collected(place: Place, boundary: Await[Any, Any, Any], output: Codec[Any])
     """Give the codec of what the next step takes of a stream: with gaps, if they are tolerated."""
     if boundary.collect is None:
         return output.item
-    answered = Answered[cast("Any", output.form)]
+    answered = generic(Answered, output.form)
     return place.codec(union((answered, Missing)), "gives")

@@ -67,8 +67,8 @@ def _leaf(value: object) -> object:
     if isinstance(value, set | frozenset):
         members = cast("set[object]", value)
         return orjson.Fragment(b"[" + b",".join(sorted(map(canonical, members))) + b"]")
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value).hex()
+    if isinstance(value, bytes | bytearray):
+        return value.hex()
     return to_jsonable_python(value)
 
 
@@ -82,8 +82,7 @@ def _written(value: object) -> bytes:
     if type(value) is int:
         return str(value).encode()
     if isinstance(value, set | frozenset):
-        members_ = cast("set[object]", value)
-        return b"[" + b",".join(sorted(map(_written, members_))) + b"]"
+        return b"[" + b",".join(sorted(map(_written, cast("set[object]", value)))) + b"]"
     return orjson.dumps(value, default=_leaf, option=_OPTIONS)
 
 
@@ -92,4 +91,4 @@ def _key(key: object) -> str:
         return key
     if isinstance(key, Decimal):
         return decimal_text(key)
-    return next(iter(orjson.loads(orjson.dumps({key: None}, option=_OPTIONS))))
+    return cast("str", next(iter(orjson.loads(orjson.dumps({key: None}, option=_OPTIONS)))))

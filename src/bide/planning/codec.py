@@ -141,7 +141,7 @@ class ValueCodec(Codec[T]):
             fitting = self._validate(value)
             data = self._dump(fitting, by_alias=True, round_trip=True, warnings="error")
             json_limits.refuse_unfit(data)
-        except Exception as error:  # noqa: BLE001 - the type's own validators may raise anything
+        except Exception as error:  # the type's own validators may raise anything
             raise self._refusal("cannot be written as", error) from error
         if self._floats and _may_have_lost_float(data):
             self._refuse_lost_floats(fitting)
@@ -150,14 +150,14 @@ class ValueCodec(Codec[T]):
     def decode(self, data: bytes) -> T:
         try:
             return self._validate_json(data)
-        except Exception as error:  # noqa: BLE001 - the type's own validators may raise anything
+        except Exception as error:  # the type's own validators may raise anything
             raise self._refusal("what is stored does not fit", error) from error
 
     def parse(self, value: object) -> T:
         # Through bytes once more, since a strict model takes a UUID from JSON text only.
         try:
             return self._validate_json(canonical_json.dumps(value))
-        except Exception as error:  # noqa: BLE001 - the type's own validators may raise anything
+        except Exception as error:  # the type's own validators may raise anything
             raise self._refusal("does not fit", error) from error
 
     def canonical(self, value: object, data: bytes) -> bytes:
@@ -368,12 +368,12 @@ class AnsweredCodec(Codec[Answered[T]]):
         return Answered(self._value.decode(body[:-1]), index)
 
     def parse(self, value: object) -> Answered[T]:
-        match value:
-            case {"itemIndex": int(index), "value": inner, **rest} if not rest:
-                return Answered(_within("value", self._value.parse, inner), index)
-            case _:
-                problem = FieldError(path="", message='expected {"itemIndex": ..., "value": ...}')
-                raise PayloadError(_summary(self.name, "does not fit", [problem]), errors=[problem])
+        fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+        index = fields.get("itemIndex")
+        if fields.keys() == {"itemIndex", "value"} and isinstance(index, int):
+            return Answered(_within("value", self._value.parse, fields["value"]), index)
+        problem = FieldError(path="", message='expected {"itemIndex": ..., "value": ...}')
+        raise PayloadError(_summary(self.name, "does not fit", [problem]), errors=[problem])
 
     def canonical(self, value: object, data: bytes) -> bytes:
         head, _, body = data.partition(b',"value":')
@@ -399,10 +399,10 @@ class AnsweredCodec(Codec[Answered[T]]):
 def _split(data: bytes) -> Iterable[bytes]:
     """Cut a list that we wrote into its items, byte for byte."""
     text = data.decode()
-    scan = json.JSONDecoder().scan_once
+    decoder = json.JSONDecoder()
     start, end = 1, len(text) - 1
     while start < end:
-        _, stop = scan(text, start)
+        stop = decoder.raw_decode(text, start)[1]
         yield text[start:stop].encode()
         start = stop + 1  # past the comma
 

@@ -68,8 +68,7 @@ def _item_codec(form: object) -> Codec[Any]:
 
 def _value_codec(form: object) -> ValueCodec[Any]:
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(form)
-        core_schema = cast("Mapping[str, Any]", adapter.core_schema)
+        adapter = TypeAdapter[Any](cast("Any", form))
         adapter.json_schema()
     except PydanticUndefinedAnnotation as error:
         raise Unfit(
@@ -82,7 +81,7 @@ def _value_codec(form: object) -> ValueCodec[Any]:
         raise Unfit(f"it refers to '{error.name}', which is not defined at run time") from error
     except (TypeError, RecursionError) as error:
         raise Unfit(f"it is no type that can be read ({_first_line(error)})") from error
-    traits = traits_of(core_schema)
+    traits = traits_of(adapter.core_schema)
     if traits.lost_fields:
         raise Unfit(traits.lost_fields[0])
     return ValueCodec(form, _tag(form) or type_text(form), adapter, traits)

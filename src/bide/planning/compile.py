@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 from bide.authoring.awaits import Await
 from bide.authoring.branches import Branches
@@ -26,7 +26,7 @@ from bide.planning.place import Place, label
 from bide.planning.plan import Plan, PlanElement, PlanKeep, PlanRoute
 from bide.planning.routes import route_at
 from bide.planning.shapes import step_gives_stream
-from bide.planning.typeforms import type_text
+from bide.planning.typeforms import generic, type_text
 
 
 def begin(name: object, input: object, renamed: Mapping[str, str]) -> Plan:
@@ -115,5 +115,5 @@ def _last(plan: Plan) -> str | None:
 
 
 def _grown(plan: Plan, element: PlanElement, gives: Codec[Any], *, stream: bool) -> Plan:
-    output: Codec[Any] = ManyCodec(Many[cast("Any", gives.form)], gives) if stream else gives
+    output: Codec[Any] = ManyCodec(generic(Many, gives.form), gives) if stream else gives
     return replace(plan, elements=(*plan.elements, element), output=output)

@@ -74,14 +74,14 @@ def _lost(name: str, field: Mapping[str, Any], *, by_name: bool) -> str:
         return f"its field '{name}' is required but excluded when written; give it a default"
     written = field.get("serialization_alias", name)
     alias = field.get("validation_alias")
-    if alias is None:
-        read = {name}
-    elif isinstance(alias, str):
-        read = {alias}
-    else:
-        paths = cast("list[Any]", alias)
-        read = {path[0] for path in paths if isinstance(path, list) and len(cast("Any", path)) == 1}
-        read |= {paths[0]} if len(paths) == 1 else set[Any]()
-    if written in read or (by_name and written == name):
+    if written in _read_as(alias, name) or (by_name and written == name):
         return ""
     return f"its field '{name}' is written as '{written}' but not read as that; give it one alias"
+
+
+def _read_as(alias: Any, name: str) -> set[object]:
+    """Give the keys under which a field is read: its name, its alias, or one of several paths."""
+    if alias is None or isinstance(alias, str):
+        return {alias or name}
+    paths: list[list[object]] = alias if isinstance(alias[0], list) else [alias]
+    return {path[0] for path in paths if len(path) == 1}

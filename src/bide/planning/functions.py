@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, get_origin
+from typing import Any, get_origin
 
 from bide.authoring.awaits import Await
-from bide.authoring.branches import Branches
 from bide.authoring.retry import Retry
 from bide.authoring.steps import id_of, name_of, options_of
 from bide.errors import DefinitionError
@@ -15,10 +14,7 @@ from bide.planning.codec import Codec
 from bide.planning.hints import Signature, signature_of
 from bide.planning.place import Place
 from bide.planning.plan import PlanStep
-from bide.planning.typeforms import bare, fits, variants
-
-#: The bound of one try where `@step(timeout=)` says nothing.
-STEP_TIMEOUT_MS_DEFAULT: Final = 10 * 60 * 1_000
+from bide.planning.typeforms import bare, fits, type_name, variants
 
 
 def step_at(place: Place, fn: Callable[..., Any]) -> PlanStep:
@@ -32,9 +28,9 @@ def signature_at(place: Place, fn: Callable[..., Any]) -> Signature:
     """Read a function's signature, after refusing what is no function."""
     if isinstance(fn, Await):
         raise DefinitionError(f"{place.what} is an await. Write .wait(...) instead of .then(...).")
-    if isinstance(fn, Branches) or not callable(fn):
+    if not callable(fn):
         raise DefinitionError(
-            f"{place.what} is no function but {type(fn).__name__}. Write .then(<function>)."
+            f"{place.what} is no function but {type_name(fn)}. Write .then(<function>)."
         )
     id_of(fn, place.what)  # a lambda has nothing else to be read either
     return signature_of(fn, place.what)
@@ -54,7 +50,7 @@ def compiled(
         name=name_of(fn),
         function=fn,
         retry=options.retry or Retry(),
-        timeout_ms=options.timeout_ms or STEP_TIMEOUT_MS_DEFAULT,
+        timeout_ms=options.timeout_ms,
         consumes=found.consumes,
         yields=found.yields,
         is_async=found.is_async,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import collections.abc
 import inspect
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter
@@ -23,14 +23,19 @@ from bide.authoring.steps import name_of
 from bide.errors import DefinitionError
 from bide.planning.typeforms import bare, type_text, variants
 
-#: What a resource is found by: a class, or a `NewType` where one class serves twice.
-ResourceKey: TypeAlias = Hashable
+#: What a resource is found by: a class, or a `NewType` (no class, yet used as one) of it where one
+#: class serves twice.
+ResourceKey: TypeAlias = type[Any]
 
-_SYNC: Final = frozenset({collections.abc.Iterator, collections.abc.Generator})
-_ASYNC: Final = frozenset({collections.abc.AsyncIterator, collections.abc.AsyncGenerator})
+_SYNC: Final[frozenset[object]] = frozenset({collections.abc.Iterator, collections.abc.Generator})
+_ASYNC: Final[frozenset[object]] = frozenset(
+    {collections.abc.AsyncIterator, collections.abc.AsyncGenerator}
+)
 _SYNC_TAKEN: Final = _SYNC | {collections.abc.Iterable}
 _ASYNC_TAKEN: Final = _ASYNC | {collections.abc.AsyncIterable}
-_AWAITABLES: Final = frozenset({collections.abc.Awaitable, collections.abc.Coroutine})
+_AWAITABLES: Final[frozenset[object]] = frozenset(
+    {collections.abc.Awaitable, collections.abc.Coroutine}
+)
 _FILLED_BY_POSITION: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _COLLECTORS: Final = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _UNSAID: Final = Parameter.empty
@@ -108,13 +113,17 @@ def _parameters(fn: Callable[..., Any], what: str) -> list[Parameter]:
         ) from None
 
 
-def _hints(fn: Callable[..., Any], what: str) -> Mapping[str, object]:
-    """Read the hints, past partials and `__call__`."""
+def _function_of(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the function behind partials and callable objects, which carries hints and `async`."""
     while isinstance(fn, partial):
         fn = fn.func
-    plain = fn if inspect.isroutine(fn) else cast("Any", type(fn)).__call__
+    return fn if inspect.isroutine(fn) else cast("Any", type(fn)).__call__
+
+
+def _hints(fn: Callable[..., Any], what: str) -> Mapping[str, object]:
+    """Read the hints with their annotations."""
     try:
-        return cast("Mapping[str, object]", get_type_hints(plain, include_extras=True))
+        return cast("Mapping[str, object]", get_type_hints(_function_of(fn), include_extras=True))
     except NameError as error:
         raise DefinitionError(
             f"{what} names '{error.name}' in its type hints, which is not known at run time.\n"
@@ -153,8 +162,7 @@ def _given(form: object, fn: Callable[..., Any], what: str) -> tuple[object, boo
     """Split a return type into item type, whether it is a stream, and whether that is async."""
     if form is _UNSAID:
         raise DefinitionError(f"{what} does not say what it gives. Write the type: -> <Type>")
-    called = fn if inspect.isroutine(fn) or isinstance(fn, partial) else cast("Any", fn).__call__
-    is_async = inspect.iscoroutinefunction(called)
+    is_async = inspect.iscoroutinefunction(_function_of(fn))
     inner = bare(form)
     origin = get_origin(inner) or inner
     if not is_async and origin in _AWAITABLES:

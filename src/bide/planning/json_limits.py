@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from typing import Any, Final, NoReturn, TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NoReturn, TypeAlias, cast
 
 DEPTH_MAX: Final = 64
 NODES_MAX: Final = 100_000
@@ -69,7 +69,7 @@ def refuse_unfit(data: bytes) -> None:
         strict_loads(data)
 
 
-def pointer(path: Iterator[object] | _Path) -> str:
+def pointer(path: Iterable[object]) -> str:
     """Write a path as a JSON pointer (RFC 6901); "" is the whole document."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
@@ -101,7 +101,7 @@ def _refuse_in_tree(root: object) -> None:
         elif isinstance(value, dict | list):
             if len(path) >= DEPTH_MAX:
                 raise MalformedJson(f"deeper than {DEPTH_MAX} levels, at {pointer(path[:4])}/...")
-            waiting.extend(_children(value, path))
+            waiting.extend(_children(cast("dict[str, object] | list[object]", value), path))
 
 
 def _children(
@@ -159,7 +159,7 @@ def _duplicate(text: str) -> str:
                 seen.add(key)
                 waiting.append((item, (*path, key)))
         elif isinstance(value, list):
-            waiting.extend((item, (*path, index)) for index, item in enumerate(value))
+            waiting.extend(_children(cast("list[object]", value), path))
     return "a key stands twice in one object"
 
 

@@ -48,7 +48,7 @@ def key_function(
     )
 
 
-def _no_key(request: object) -> None:
+def _no_key(_: object) -> None:
     return None
 
 

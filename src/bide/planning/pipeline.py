@@ -14,9 +14,9 @@ from typing import Any, Concatenate, Final, Generic, overload
 from typing_extensions import TypeForm, TypeVar
 
 from bide.authoring.awaits import Await
-from bide.authoring.branches import Branches
+from bide.authoring.branches import Branches, is_branches
 from bide.authoring.many import Many
-from bide.planning import compile
+from bide.planning import compile as compiler
 from bide.planning.plan import Plan
 
 A = TypeVar("A")
@@ -48,7 +48,7 @@ class Pipeline(Generic[In_contra, Out_co]):
         *,
         renamed: Mapping[str, str] = _NONE_RENAMED,
     ) -> None:
-        self._plan = compile.begin(name, input, renamed)
+        self._plan = compiler.begin(name, input, renamed)
 
     @property
     def name(self) -> str:
@@ -69,7 +69,7 @@ class Pipeline(Generic[In_contra, Out_co]):
     def wait(self: Pipeline[A, B], boundary: Await[B, Any, C]) -> Pipeline[A, C]: ...
     def wait(self, boundary: Await[Any, Any, Any]) -> Pipeline[Any, Any]:
         """Park here until the await is answered; what follows takes its answer."""
-        return _of(compile.with_await(self._plan, boundary))
+        return _of(compiler.with_await(self._plan, boundary))
 
     # A stream is divided or mapped item by item, or consumed.
     @overload
@@ -91,7 +91,7 @@ class Pipeline(Generic[In_contra, Out_co]):
         step: Callable[Concatenate[AsyncIterator[B], ...], Awaitable[C]],
     ) -> Pipeline[A, C]: ...
     @overload
-    def then(
+    def then(  # type: ignore[overload-overlap]  # no value is an iterator
         self: Pipeline[A, Many[B]], step: Callable[Concatenate[Iterator[B], ...], C]
     ) -> Pipeline[A, C]: ...
     @overload
@@ -120,9 +120,9 @@ class Pipeline(Generic[In_contra, Out_co]):
     def then(self: Pipeline[A, B], step: Callable[Concatenate[B, ...], C]) -> Pipeline[A, C]: ...
     def then(self, step: Callable[..., Any] | Branches[Any, Any]) -> Pipeline[Any, Any]:
         """Go on with a function, or divide a union with `branch(...)`."""
-        if isinstance(step, Branches):
-            return _of(compile.with_branches(self._plan, step))
-        return _of(compile.with_step(self._plan, step))
+        if is_branches(step):
+            return _of(compiler.with_branches(self._plan, step))
+        return _of(compiler.with_step(self._plan, step))
 
     def __repr__(self) -> str:
         parts = " -> ".join(part.id for part in self._plan.positions)
@@ -130,7 +130,8 @@ class Pipeline(Generic[In_contra, Out_co]):
 
 
 def _of(plan: Plan) -> Pipeline[Any, Any]:
-    pipeline: Pipeline[Any, Any] = object.__new__(Pipeline)
+    cls: type[Pipeline[Any, Any]] = Pipeline
+    pipeline = cls.__new__(cls)
     pipeline._plan = plan
     return pipeline
 

@@ -37,8 +37,8 @@ class PlanStep:
     name: str
     function: Callable[..., Any]
     retry: Retry
-    #: The bound of one try; of a function that yields, of one item.
-    timeout_ms: int
+    #: The bound of one try, of a function that yields of one item; None: as the settings say.
+    timeout_ms: int | None
     #: It takes the whole stream, as an iterator.
     consumes: bool
     #: It gives a stream: its caller iterates over what it returns.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bide.authoring.awaits import Await
+from bide.authoring.awaits import Await, is_await
 from bide.authoring.branches import Arm, Branches, Keep
 from bide.authoring.steps import name_of
 from bide.planning import boundaries, diagnostics, functions
@@ -84,7 +84,7 @@ def _takes(place: Place, arm: Arm) -> object:
 def _arm(place: Place, arm: Arm, arriving: Codec[Any]) -> PlanBranch:
     if isinstance(arm, Keep):
         return PlanKeep(input=arriving, output=arriving)
-    if isinstance(arm, Await):
+    if is_await(arm):
         if place.stream:
             raise diagnostics.no_place_for_branch(place, "an await")
         request = place.codec(arm.request_type, "asks with")

@@ -27,13 +27,13 @@ _PROMOTIONS: Final[Mapping[object, frozenset[type]]] = {
 }
 
 
-def bare(form: object) -> object:
+def bare(form: Any) -> Any:
     """Take off `Annotated` and type aliases: what the value is, without what is said about it."""
     while True:
         if isinstance(form, _ALIASES):
             form = form.__value__
         elif isinstance(get_origin(form), _ALIASES):
-            form = cast("Any", get_origin(form)).__value__[get_args(form)]
+            form = get_origin(form).__value__[get_args(form)]
         elif get_origin(form) is Annotated:
             form = get_args(form)[0]
         else:
@@ -43,7 +43,7 @@ def bare(form: object) -> object:
 def metadata(form: object) -> tuple[object, ...]:
     """Give what `Annotated` says about a type, the innermost first."""
     if isinstance(form, _ALIASES):
-        return metadata(form.__value__)
+        return metadata(cast("Any", form).__value__)
     if get_origin(form) is Annotated:
         inner, *said = get_args(form)
         return (*metadata(inner), *said)
@@ -69,6 +69,11 @@ def union(members: tuple[object, ...]) -> object:
     return Union[members]  # noqa: UP007 - members are values, which `|` cannot join in a loop
 
 
+def generic(cls: type, item: object) -> object:
+    """Make `cls[item]` of types that are values."""
+    return cast("Any", cls)[item]
+
+
 def type_text(form: object) -> str:
     """Write a type as people write it: `Approved | Unapproved`, `list[Row]`, `None`."""
     form = bare(form)
@@ -85,6 +90,11 @@ def type_text(form: object) -> str:
     return _name(form)
 
 
+def type_name(value: object) -> str:
+    """Name the class of a value."""
+    return type(value).__name__
+
+
 def runtime_class(form: object) -> type | None:
     """Give the class that values of this type are instances of; None where there is not one."""
     form = bare(form)
@@ -94,16 +104,16 @@ def runtime_class(form: object) -> type | None:
         return dict
     origin = get_origin(form)
     if origin is Literal:
-        classes = {type(value) for value in get_args(form)}
+        classes: set[type] = {type(value) for value in get_args(form)}
         return classes.pop() if len(classes) == 1 else None
-    found = form if origin is None else origin
+    found: object = form if origin is None else origin
     return found if isclass(found) and found is not object else None
 
 
 def fits(given: object, wanted: object) -> bool:
     """Say whether every value of one type may be passed where the other is asked for."""
     given, wanted = bare(given), bare(wanted)
-    if wanted in (Any, object) or given == wanted:
+    if wanted is Any or wanted is object or given == wanted:
         return True
     if given is Any:
         return False
@@ -123,7 +133,7 @@ def fits(given: object, wanted: object) -> bool:
 def _literal_fits(given: object, wanted: object) -> bool:
     if get_origin(wanted) is Literal:
         return set(get_args(given)) <= set(get_args(wanted))
-    return all(fits(type(value), wanted) for value in get_args(given))
+    return all(fits(cast("object", type(value)), wanted) for value in get_args(given))
 
 
 def _typeddict_fits(given: object, wanted: object) -> bool:
