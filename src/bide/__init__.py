@@ -3,16 +3,20 @@
 Whatever a user needs is here; `bide.testing` holds what their tests need.
 """
 
+from bide.app.app import App
+from bide.app.handles import Execution
 from bide.authoring.answers import Answer, Answered, Collect, Interaction, Missing, Receipt
 from bide.authoring.awaits import Await
 from bide.authoring.branches import Branches, branch
 from bide.authoring.context import Context
 from bide.authoring.durations import Duration
 from bide.authoring.many import Many
+from bide.authoring.principal import Principal
 from bide.authoring.retry import Retry
 from bide.authoring.steps import step
 from bide.authoring.transports import Inbox, Kafka, Transport, Webhook
 from bide.errors import (
+    AlreadyEnded,
     BideError,
     CompletionConflict,
     CompletionLate,
@@ -25,19 +29,26 @@ from bide.errors import (
     LimitExceeded,
     NonRetryable,
     NotAllowed,
+    NotFinished,
     NotRunning,
     PayloadError,
     RejectItem,
     ReplayMismatch,
+    ResultTooLarge,
     StoreUnavailable,
     SubmitConflict,
+    UnknownExecution,
     UnknownInteraction,
+    UnknownPipeline,
 )
 from bide.planning.pipeline import Pipeline
+from bide.settings import Settings
 
 __all__ = [
+    "AlreadyEnded",
     "Answer",
     "Answered",
+    "App",
     "Await",
     "BideError",
     "Branches",
@@ -49,6 +60,7 @@ __all__ = [
     "Context",
     "DefinitionError",
     "Duration",
+    "Execution",
     "ExecutionCancelled",
     "ExecutionFailed",
     "Inbox",
@@ -60,17 +72,23 @@ __all__ = [
     "Missing",
     "NonRetryable",
     "NotAllowed",
+    "NotFinished",
     "NotRunning",
     "PayloadError",
     "Pipeline",
+    "Principal",
     "Receipt",
     "RejectItem",
     "ReplayMismatch",
+    "ResultTooLarge",
     "Retry",
+    "Settings",
     "StoreUnavailable",
     "SubmitConflict",
     "Transport",
+    "UnknownExecution",
     "UnknownInteraction",
+    "UnknownPipeline",
     "Webhook",
     "branch",
     "step",

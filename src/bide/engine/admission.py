@@ -11,7 +11,7 @@ not wait for the sweeper to notice.
 
 from bide.engine.decision import Decision
 from bide.engine.ending import end_execution
-from bide.engine.moves import Admit, Expire, Received, Refused
+from bide.engine.moves import Admit, Expire, Received, Refused, Settled
 from bide.engine.transitions import INTERACTION, UNIT, InteractionEvent, UnitEvent, after
 from bide.engine.waiting import release
 from bide.model.records import Execution, Interaction, Refusal, Unit
@@ -45,6 +45,7 @@ def decide_admit(
     settled = interaction._replace(
         status=status,
         answer=None if move.failure else move.body,
+        output=move.output,
         answer_digest=move.digest,
         actor=move.actor,
         source=AnswerSource.PERSON,
@@ -52,7 +53,9 @@ def decide_admit(
         error_message=move.failure.message if move.failure else None,
         updated_at=now,
     )
-    return _settle(settled, unit, execution, now)
+    received = Received(ReceiptOutcome.APPLIED, settled.status, settled.step_id)
+    event_of_unit = UnitEvent.FAILED if move.failure else None
+    return _settle(settled, unit, execution, event_of_unit, now)._replace(outcome=received)
 
 
 def _duplicate(interaction: Interaction) -> Decision:
@@ -84,30 +87,33 @@ def _refuse(
 
 
 def _settle(
-    interaction: Interaction, unit: Unit, execution: Execution | None, now: int
+    interaction: Interaction,
+    unit: Unit,
+    execution: Execution | None,
+    failed: UnitEvent | None,
+    now: int,
 ) -> Decision:
-    """Count a settled interaction in its unit, and let the unit's end follow from it."""
-    received = Received(ReceiptOutcome.APPLIED, interaction.status, interaction.step_id)
+    """Count a settled interaction in its unit, and let the unit's end follow from it.
+
+    `failed` is what the unit ends with because of it: the first failed item fails unit and
+    execution.
+    """
+    done = Settled(interaction.id)
     counted = unit._replace(settled=unit.settled + 1, updated_at=now)
-    if interaction.error_code is not None and execution is not None:
-        return _fail_unit(
-            interaction, counted, execution, UnitEvent.FAILED, now
-        )._replace(outcome=received)  # fmt: skip
-    if not counted.is_complete or execution is None:
-        return Decision(received, unit=counted, interactions=(interaction,))
-    body = None if unit.per_item else interaction.answer
+    if execution is not None and failed is not None:
+        return _fail_unit(interaction, counted, execution, failed, now)._replace(outcome=done)
+    if execution is None or not counted.is_complete:
+        return Decision(done, unit=counted, interactions=(interaction,))
+    body = None if unit.per_item else (interaction.output or interaction.answer)
     return release(counted, execution, now, body)._replace(
-        outcome=received, interactions=(interaction,)
+        outcome=done, interactions=(interaction,)
     )
 
 
 def _fail_unit(
     interaction: Interaction, unit: Unit, execution: Execution, event: UnitEvent, now: int
 ) -> Decision:
-    """End the unit, and with it the execution: the first failed item fails both."""
-    status = after(UNIT, unit.status, event)
-    if status is None:
-        return Decision(Refused(f"the unit is {unit.status.name}"))
+    """End the unit and its execution."""
     return end_execution(
         execution,
         ExecutionStatus.FAILED,
@@ -115,7 +121,7 @@ def _fail_unit(
         interaction.error_message or "",
         now,
         step_id=unit.step_id,
-        unit=unit._replace(status=status, updated_at=now),
+        unit=unit._replace(status=UNIT[unit.status][event], updated_at=now),
         interactions=(interaction,),
     )
 
@@ -127,10 +133,9 @@ def decide_expire(
     execution: Execution | None,
     now: int,
 ) -> Decision:
-    """Time the interaction out; without a default answer its unit and execution fail with it."""
-    del move
+    """Time the interaction out: its fallback takes the answer's place, or its unit fails."""
     if interaction is None or unit is None or execution is None:
-        return Decision(Refused("no such interaction"))
+        return Decision(Refused(f"there is no interaction {move.interaction}"))
     status = after(INTERACTION, interaction.status, InteractionEvent.TIMED_OUT)
     if status is None or unit.status.is_terminal:
         return Decision(Refused("it is settled already"))
@@ -138,9 +143,11 @@ def decide_expire(
         return Decision(Refused("its deadline has not passed"))
     expired = interaction._replace(
         status=status,
+        output=interaction.fallback,
+        source=AnswerSource.TIMEOUT,
         error_code="await-timed-out",
         error_message=f"nobody answered {unit.step_id!r} in time",
         updated_at=now,
     )
-    counted = unit._replace(settled=unit.settled + 1, updated_at=now)
-    return _fail_unit(expired, counted, execution, UnitEvent.TIMED_OUT, now)
+    failed = UnitEvent.TIMED_OUT if interaction.fallback is None else None
+    return _settle(expired, unit, execution, failed, now)

@@ -7,7 +7,7 @@ because a unit may have a hundred thousand of them.
 """
 
 from bide.engine.decision import Decision, fact_of
-from bide.engine.moves import Cancel, CloseBehind, ClosedBehind, Fail, Moved, Refused
+from bide.engine.moves import Cancel, CloseBehind, Fail, Moved, Refused, Settled
 from bide.engine.transitions import (
     EXECUTION,
     INTERACTION,
@@ -123,7 +123,7 @@ def decide_close_behind(
     if status is None:
         return Decision(Refused("it is closed already"))
     return Decision(
-        ClosedBehind(move.interaction),
+        Settled(move.interaction),
         unit=unit._replace(settled=unit.settled + 1),
         interactions=(interaction._replace(status=status, updated_at=now),),
     )

@@ -39,6 +39,8 @@ class NewInteraction(NamedTuple):
     timeout_ms: int
     group: str | None = None
     assignee: str | None = None
+    #: What the next step takes if nobody answers in time; without it the unit fails then.
+    fallback: bytes | None = None
 
 
 class Boundary(NamedTuple):
@@ -115,6 +117,8 @@ class Admit(NamedTuple):
     digest: bytes
     actor: str | None = None
     failure: Failure | None = None
+    #: The answer's projection, where the await has one.
+    output: bytes | None = None
 
 
 class Expire(NamedTuple):
@@ -244,8 +248,8 @@ class Moved(NamedTuple):
     claimed: Claimed | None = None
 
 
-class ClosedBehind(NamedTuple):
-    """The interaction that an ended unit had left open is closed."""
+class Settled(NamedTuple):
+    """The interaction is terminal now, by a deadline or because its unit has ended."""
 
     interaction: InteractionId
 
@@ -278,4 +282,4 @@ class Unstorable(NamedTuple):
     message: str
 
 
-Outcome = Submitted | KeyTaken | Moved | ClosedBehind | Refused | Mismatch | Received | Unstorable
+Outcome = Submitted | KeyTaken | Moved | Settled | Refused | Mismatch | Received | Unstorable

@@ -124,6 +124,10 @@ class Table(Generic[K, R]):
         """Rows to insert, in the order they were made."""
         return [self._rows[key] for key in self._new]
 
+    def written(self) -> list[R]:
+        """Every row that is new or changed, as it is now."""
+        return [self._rows[key] for key in (*self._new, *self._changed)]
+
     def changed(self) -> Sequence[tuple[R, R]]:
         """Rows to update: as they were read (the guard), and as they are now."""
         return [(self._read[key], self._rows[key]) for key in self._changed]

@@ -84,6 +84,7 @@ def new_interaction(
         updated_at=now,
         key=request.key,
         request=request.request,
+        fallback=request.fallback,
     )
 
 

@@ -135,7 +135,11 @@ class Interaction(NamedTuple):
     key: str | None
     #: None where the reader had no use for it; always stored, never changed.
     request: bytes | None
+    #: What the next step takes if nobody answers in time; made when the unit parked.
+    fallback: bytes | None = None
     answer: bytes | None = None
+    #: What the next step takes, where it is not the answer itself: its projection, or `fallback`.
+    output: bytes | None = None
     answer_digest: bytes | None = None
     actor: str | None = None
     source: AnswerSource | None = None

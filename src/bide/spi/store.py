@@ -40,6 +40,8 @@ class Transacted(NamedTuple):
     outcomes: list[Outcome]
     #: Executions that became ready and were handed to nobody.
     left_ready: int
+    #: Every execution that the commit wrote, as it is now; whoever waits for one is told.
+    executions: tuple[Execution, ...] = ()
 
 
 class LeaseKey(NamedTuple):
@@ -120,9 +122,7 @@ class Store(Protocol):
 
     # --- the two deciding verbs ---------------------------------------------------------------
 
-    async def transact(
-        self, moves: Sequence[Move], handover: Handover | None = None
-    ) -> Transacted:
+    async def transact(self, moves: Sequence[Move], handover: Handover | None = None) -> Transacted:
         """Make every move of the batch, in its order, in one commit.
 
         Later moves of the batch see the earlier ones. `handover` lets a worker go straight on with

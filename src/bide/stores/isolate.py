@@ -30,7 +30,11 @@ def isolate(moves: Sequence[Move], handover: Handover | None, attempt: Attempt) 
     middle = len(moves) // 2
     left = isolate(moves[:middle], handover, attempt)
     right = isolate(moves[middle:], _remaining(handover, left.outcomes), attempt)
-    return Transacted([*left.outcomes, *right.outcomes], left.left_ready + right.left_ready)
+    return Transacted(
+        [*left.outcomes, *right.outcomes],
+        left.left_ready + right.left_ready,
+        (*left.executions, *right.executions),
+    )
 
 
 def _remaining(handover: Handover | None, outcomes: Sequence[Outcome]) -> Handover | None:

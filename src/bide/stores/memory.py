@@ -11,11 +11,10 @@ Several `MemoryStore`s may share one `MemoryData`, as several processes share on
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
 
 from bide.engine.fold import claims_of, fold, fold_claims
 from bide.engine.moves import Claimed, Handover, Move
-from bide.engine.rows import Key, Needs, Rows, Table
+from bide.engine.rows import Key, Needs, Rows
 from bide.engine.running import ClaimOffer
 from bide.engine.waiting import holds
 from bide.model.ids import ExecutionId, InteractionId, UnitId
@@ -28,7 +27,7 @@ from bide.model.records import (
     SubmitKey,
     Unit,
 )
-from bide.model.status import ExecutionStatus, InteractionStatus
+from bide.model.status import ExecutionStatus
 from bide.spi.clock import Clock
 from bide.spi.store import (
     Asked,
@@ -40,9 +39,6 @@ from bide.spi.store import (
     Transacted,
 )
 from bide.stores.isolate import check_storable, isolate
-
-K = TypeVar("K")
-R = TypeVar("R")
 
 
 class MemoryData:
@@ -85,8 +81,8 @@ class MemoryData:
         Raises:
             DataError: a row cannot be stored, so none was.
         """
-        keys, units = _written(rows.keys), _written(rows.units)
-        executions, interactions = _written(rows.executions), _written(rows.interactions)
+        keys, units = rows.keys.written(), rows.units.written()
+        executions, interactions = rows.executions.written(), rows.interactions.written()
         for table in (
             keys, units, interactions, executions, rows.inputs, rows.results, rows.journal,
             rows.dead_letters, rows.refusals,
@@ -127,8 +123,9 @@ class MemoryData:
             self.refusals.pop(interaction, None)
 
 
-def _written(table: Table[K, R]) -> list[R]:
-    return [*table.new(), *(row for _, row in table.changed())]
+def _taken(interaction: Interaction) -> bytes | None:
+    """What the next step takes of an interaction; None while there is nothing."""
+    return interaction.answer if interaction.output is None else interaction.output
 
 
 class MemoryStore:
@@ -168,7 +165,7 @@ class MemoryStore:
             rows = self.data.load(Needs(part))
             folded = fold(part, rows, now, offer)
             self.data.write(rows)
-            return Transacted(folded.outcomes, folded.left_ready)
+            return Transacted(folded.outcomes, folded.left_ready, tuple(rows.executions.written()))
 
         return isolate(list(moves), handover, attempt)
 
@@ -206,7 +203,7 @@ class MemoryStore:
         if base.per_item:
             return None
         [only] = self.data.interactions_of(base.id)
-        return only.answer
+        return only.output or only.answer
 
     async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
         """Prolong what is still held. A renewal is no change of state: no version, no fact."""
@@ -232,9 +229,9 @@ class MemoryStore:
     ) -> list[Interaction]:
         """Answered items from `first_item` on."""
         answered = [
-            interaction._replace(request=None)
+            interaction._replace(request=None, fallback=None)
             for interaction in self.data.interactions_of(UnitId(execution, unit))
-            if interaction.item >= first_item and interaction.status is InteractionStatus.COMPLETED
+            if interaction.item >= first_item and _taken(interaction) is not None
         ]
         return answered[:limit]
 

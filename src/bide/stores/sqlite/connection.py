@@ -23,8 +23,13 @@ def check_version(version: str | None = None) -> None:
     """
     text = version or apsw.sqlite_lib_version()
     number = tuple(int(part) for part in text.split("."))[:3]
-    if number >= (3, 51, 3) or number[:2] in {(3, 50), (3, 44)} and number[2] >= (
-        7 if number[1] == 50 else 6  # noqa: PLR2004 - the fixed releases named above
+    if (
+        number >= (3, 51, 3)
+        or number[:2] in {(3, 50), (3, 44)}
+        and number[2]
+        >= (
+            7 if number[1] == 50 else 6  # noqa: PLR2004 - the fixed releases named above
+        )
     ):
         return
     raise StoreUnavailable(

@@ -29,7 +29,7 @@ cross join units u on u.execution = wanted.column1 and u.number = wanted.column2
 
 -- name: read_interactions (4)
 select i.execution, i.unit, i.item, i.generation, i.tenant, i.step_id, i.status, i.group_name,
-    i.assignee, i.deadline_at, i.created_at, i.updated_at, i.key, null, null, i.answer_digest,
+    i.assignee, i.deadline_at, i.created_at, i.updated_at, i.key, null, i.fallback, null, null, i.answer_digest,
     i.actor, i.source, i.duplicates, i.refusals, i.error_code, i.error_message
 from (select * from (values :rows) limit ?) wanted
 cross join interactions i
@@ -56,7 +56,7 @@ insert into executions select * from (values :rows) limit ?
 -- name: new_units (13)
 insert into units select * from (values :rows) limit ?
 
--- name: new_interactions (22)
+-- name: new_interactions (24)
 insert into interactions select * from (values :rows) limit ?
 
 -- name: new_facts (6)
@@ -88,12 +88,12 @@ update units set
 from (select * from (values :rows) limit ?) n
 where units.execution = n.column1 and units.number = n.column2 and units.settled = n.column3
 
--- name: change_interactions (16)
+-- name: change_interactions (17)
 update interactions set
     status = n.column6, assignee = n.column7, updated_at = n.column8,
-    answer = coalesce(n.column9, answer), answer_digest = n.column10, actor = n.column11,
-    source = n.column12, duplicates = n.column13, refusals = n.column14,
-    error_code = n.column15, error_message = n.column16
+    answer = coalesce(n.column9, answer), output = coalesce(n.column10, output),
+    answer_digest = n.column11, actor = n.column12, source = n.column13, duplicates = n.column14,
+    refusals = n.column15, error_code = n.column16, error_message = n.column17
 from (select * from (values :rows) limit ?) n
 where interactions.execution = n.column1 and interactions.unit = n.column2
     and interactions.item = n.column3 and interactions.generation = n.column4
@@ -113,9 +113,10 @@ select i.execution, i.body from (select * from (values :rows) limit ?) wanted
 cross join inputs i on i.execution = wanted.column1
 
 -- name: read_answers (2)
-select i.execution, i.answer from (select * from (values :rows) limit ?) wanted
+select i.execution, coalesce(i.output, i.answer) from (select * from (values :rows) limit ?) wanted
 cross join interactions i
-    on i.execution = wanted.column1 and i.unit = wanted.column2 and i.item = 0 and i.status = 4
+    on i.execution = wanted.column1 and i.unit = wanted.column2 and i.item = 0
+    and coalesce(i.output, i.answer) is not null
 
 -- name: renew
 update executions set due_at = ?
@@ -128,10 +129,10 @@ where i.execution = ? and e.tenant = ?
 
 -- name: answers_page
 select execution, unit, item, generation, tenant, step_id, status, group_name, assignee,
-    deadline_at, created_at, updated_at, key, null, answer, answer_digest, actor, source,
+    deadline_at, created_at, updated_at, key, null, null, answer, output, answer_digest, actor, source,
     duplicates, refusals, error_code, error_message
 from interactions
-where execution = ? and unit = ? and item >= ? and status = 4
+where execution = ? and unit = ? and item >= ? and coalesce(output, answer) is not null
 order by item limit ?
 
 -- name: results_page

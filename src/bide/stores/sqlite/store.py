@@ -60,7 +60,7 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 
 _UNIT_COLUMNS = 13
-_INTERACTION_COLUMNS = 22
+_INTERACTION_COLUMNS = 24
 _CHANGE_POLL_S = 0.01
 _RETIRED_TABLES = (
     "results", "refusals", "interactions", "units", "journal", "dead_letters", "inputs",
@@ -124,9 +124,7 @@ class SqliteStore:
 
     # --- deciding -----------------------------------------------------------------------------
 
-    async def transact(
-        self, moves: Sequence[Move], handover: Handover | None = None
-    ) -> Transacted:
+    async def transact(self, moves: Sequence[Move], handover: Handover | None = None) -> Transacted:
         """Make every move of the batch in one commit."""
         return await self._writer.commit(
             lambda db, now: isolate(
@@ -339,7 +337,7 @@ def _in_savepoint(
         db.execute("release part")
         raise DataError(_reason(error)) from error
     db.execute("release part")
-    return Transacted(outcomes, left_ready)
+    return Transacted(outcomes, left_ready, tuple(rows.executions.written()))
 
 
 def _reason(error: Exception) -> str:
@@ -416,7 +414,7 @@ def _write(db: apsw.Connection, rows: Rows) -> None:
         (
             "change_interactions",
             [
-                (*now.id, was.status, now.status, now.assignee, now.updated_at, *now[14:])
+                (*now.id, was.status, now.status, now.assignee, now.updated_at, *now[15:])
                 for was, now in rows.interactions.changed()
             ],
         ),
@@ -506,8 +504,8 @@ def _unit(row: Row) -> Unit:
 
 
 def _interaction(row: Row) -> Interaction:
-    source = AnswerSource(row[17]) if row[17] else None
-    return Interaction(*row[:6], _INTERACTION[row[6]], *row[7:17], source, *row[18:])  # type: ignore[arg-type]  # 1 to 8
+    source = AnswerSource(row[19]) if row[19] else None
+    return Interaction(*row[:6], _INTERACTION[row[6]], *row[7:19], source, *row[20:])  # type: ignore[arg-type]  # 1 to 8
 
 
 def _asked(row: Row) -> Asked:

@@ -1,0 +1,1 @@
+"""What users hold while their pipelines run: the app, its executions, and their blocking twins."""

@@ -1,0 +1,512 @@
+"""`App`: pipelines, a store and resources, put together; and the verbs of a program that runs it."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, overload
+
+from typing_extensions import Self, TypeVar
+
+from bide.app.handles import Execution, interaction_of
+from bide.authoring.answers import Interaction, Receipt
+from bide.authoring.awaits import Await
+from bide.authoring.context import Context
+from bide.authoring.many import Many
+from bide.authoring.principal import Principal
+from bide.authoring.transports import Inbox
+from bide.errors import (
+    CompletionConflict,
+    CompletionLate,
+    CompletionRejected,
+    DefinitionError,
+    NotAllowed,
+    NotRunning,
+    StoreUnavailable,
+    UnknownInteraction,
+)
+from bide.model.status import ExecutionStatus
+from bide.planning.hints import resource_of
+from bide.planning.pipeline import Pipeline, plan_of
+from bide.planning.plan import Plan, PlanAwait
+from bide.runtime.admission import Typed
+from bide.runtime.plans import Plans
+from bide.runtime.runtime import DEFAULT_CONCURRENCY, Runtime
+from bide.runtime.service import Service
+from bide.runtime.views import Reply
+from bide.settings import Settings
+from bide.spi.store import Asked, PendingQuery
+from bide.wiring import open_runtime, store_of
+
+if TYPE_CHECKING:
+    from bide.app.blocking import BlockingApp
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+DEFAULT_TENANT = "default"
+Resource = Callable[[], AbstractAsyncContextManager[Any]]
+
+
+class App:
+    """Pipelines and where they live. Cheap: nothing is opened before `running` or `start`.
+
+    Args:
+        pipelines: the first is the one that `POST /pipeline/run-async` submits to.
+        store: a URL, else the setting `BIDE_STORE`, else `sqlite:///bide.db`.
+        retired: pipelines that take no submissions any more and finish what is parked.
+        resources: async context managers, opened once a process; steps ask for what they yield by
+            its type.
+        settings: else read from the environment (`BIDE_...`).
+
+    Raises:
+        DefinitionError: names meet, a step asks for what no resource opens, or an await needs what
+            this release does not have.
+    """
+
+    def __init__(
+        self,
+        *pipelines: Pipeline[Any, Any],
+        store: str | None = None,
+        retired: Sequence[Pipeline[Any, Any]] = (),
+        resources: Sequence[Resource] = (),
+        settings: Settings | None = None,
+    ) -> None:
+        self.pipelines = pipelines
+        self.retired = tuple(retired)
+        self.resources = tuple(resources)
+        self.settings = settings or Settings()
+        self.store = store or self.settings.store
+        self._given: Mapping[Any, object] = {}
+        self._runtime: Runtime | None = None
+        self._blocking: BlockingApp | None = None
+        store_of(self.store)
+        _check_names([plan_of(each) for each in pipelines])
+        self._plans = Plans(
+            [plan_of(each) for each in pipelines], [plan_of(each) for each in retired]
+        )
+        _check_resources(self._plans.all(), {resource_of(each) for each in resources})
+        _check_supported(self._plans.all())
+
+    def __repr__(self) -> str:
+        names = ", ".join(each.id for each in self.pipelines)
+        return f"<App of {names} on {self.store}>"
+
+    # --- life ---------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def running(self, *, workers: bool = True) -> AsyncGenerator[Self]:
+        """Open it for the body of the `with`; with `workers=False` it runs no steps."""
+        await self.start(workers=workers)
+        try:
+            yield self
+        finally:
+            await self.stop()
+
+    async def start(
+        self,
+        *,
+        workers: bool = True,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        pipelines: Sequence[str] = (),
+    ) -> None:
+        """Open store and resources, and begin to work.
+
+        Args:
+            workers: run steps here.
+            concurrency: executions that this process holds at most.
+            pipelines: run only these; all, if none is named.
+
+        Raises:
+            StoreUnavailable: the store cannot be opened.
+        """
+        if self._runtime is not None:
+            return
+        runtime = open_runtime(
+            self.store, self._plans, self.settings, resources=self.resources, given=self._given
+        )
+        await runtime.start(workers=workers, concurrency=concurrency, pipelines=pipelines)
+        self._runtime = runtime
+
+    async def stop(self) -> None:
+        """Stop working and close; safe to call twice and before `start`."""
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            await runtime.stop()
+
+    def using(
+        self,
+        *,
+        store: str | None = None,
+        resources: Mapping[type, object] | None = None,
+        settings: Settings | None = None,
+    ) -> "App":
+        """A copy for tests: another store, or objects in the place of resources, by type."""
+        copy = App(
+            *self.pipelines,
+            store=store or self.store,
+            retired=self.retired,
+            resources=self.resources,
+            settings=settings or self.settings,
+        )
+        copy._given = {**self._given, **(resources or {})}  # noqa: SLF001 - its own class
+        return copy
+
+    def blocking(self) -> "BlockingApp":
+        """The same verbs for code that is not async; opens at first use, safe after a fork."""
+        from bide.app.blocking import BlockingApp  # noqa: PLC0415 - the two need each other
+
+        if self._blocking is None:
+            self._blocking = BlockingApp(self)
+        return self._blocking
+
+    def asgi(
+        self, *, identify: Callable[..., Awaitable[Principal]] | None = None
+    ) -> Callable[..., Awaitable[None]]:
+        """The HTTP API, to serve or to mount; `identify` says who a request comes from.
+
+        Without `identify` it answers local callers only.
+        """
+        from bide.web.app import create_asgi  # noqa: PLC0415 - the edge is above, and optional
+
+        return create_asgi(self, identify=identify)
+
+    @property
+    def service(self) -> Service:
+        """What edges call: every operation in JSON terms.
+
+        Raises:
+            NotRunning: the app is not open.
+        """
+        return self._open.service
+
+    async def status(self, *, tenant: str = DEFAULT_TENANT) -> dict[ExecutionStatus, int]:
+        """How many executions stand where."""
+        return await self.service.counts(tenant)
+
+    @property
+    def _open(self) -> Runtime:
+        if self._runtime is None:
+            raise NotRunning("the app is not open; write: async with app.running(): ...")
+        return self._runtime
+
+    # --- submitting ---------------------------------------------------------------------------
+
+    @overload
+    async def submit(
+        self,
+        pipeline: Pipeline[Many[A], B],
+        value: Iterable[A],
+        *,
+        idempotency_key: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> Execution[B]: ...
+    @overload
+    async def submit(
+        self,
+        pipeline: Pipeline[A, B],
+        value: A,
+        *,
+        idempotency_key: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> Execution[B]: ...
+    @overload
+    async def submit(
+        self,
+        pipeline: str,
+        value: Any,
+        *,
+        idempotency_key: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> Execution[Any]: ...
+    async def submit(
+        self,
+        pipeline: Pipeline[Any, Any] | str,
+        value: Any,
+        *,
+        idempotency_key: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> Execution[Any]:
+        """Store an execution; it is durable when this returns.
+
+        Raises:
+            InvalidInput: the value does not fit; `.errors` says where.
+            SubmitConflict: the key names an execution with another input.
+            LimitExceeded: the value is too large.
+            StoreUnavailable: it was not stored; try again.
+        """
+        runtime = self._open
+        plan = self._plan(pipeline)
+        if isinstance(pipeline, str):
+            made = await runtime.service.submit(
+                plan.pipeline, value, key=idempotency_key, tenant=tenant
+            )
+        else:
+            made = await runtime.service.submit_value(
+                plan, value, key=idempotency_key, tenant=tenant
+            )
+        return Execution(runtime, plan, made.execution_id, duplicate=made.duplicate, tenant=tenant)
+
+    @overload
+    def execution(
+        self, pipeline: Pipeline[Any, B], id: str, *, tenant: str = DEFAULT_TENANT
+    ) -> Execution[B]: ...
+    @overload
+    def execution(
+        self, pipeline: str, id: str, *, tenant: str = DEFAULT_TENANT
+    ) -> Execution[Any]: ...
+    def execution(
+        self, pipeline: Pipeline[Any, Any] | str, id: str, *, tenant: str = DEFAULT_TENANT
+    ) -> Execution[Any]:
+        """A handle on an execution that exists; it is looked up when it is used."""
+        plan = self._plan(pipeline, retired=True)
+        return Execution(self._open, plan, id, duplicate=False, tenant=tenant)
+
+    # --- what waits ---------------------------------------------------------------------------
+
+    @overload
+    async def pending(
+        self,
+        boundary: Await[Many[A], Many[B], Any],
+        *,
+        group: str | None = None,
+        assignee: str | None = None,
+        limit: int = 100,
+        tenant: str = DEFAULT_TENANT,
+    ) -> list[Interaction[list[A], list[B]]]: ...
+    @overload
+    async def pending(
+        self,
+        boundary: Await[Many[A], B, Any],
+        *,
+        group: str | None = None,
+        assignee: str | None = None,
+        limit: int = 100,
+        tenant: str = DEFAULT_TENANT,
+    ) -> list[Interaction[list[A], B]]: ...
+    @overload
+    async def pending(
+        self,
+        boundary: Await[A, Many[B], Any],
+        *,
+        group: str | None = None,
+        assignee: str | None = None,
+        limit: int = 100,
+        tenant: str = DEFAULT_TENANT,
+    ) -> list[Interaction[A, list[B]]]: ...
+    @overload
+    async def pending(
+        self,
+        boundary: Await[A, B, Any],
+        *,
+        group: str | None = None,
+        assignee: str | None = None,
+        limit: int = 100,
+        tenant: str = DEFAULT_TENANT,
+    ) -> list[Interaction[A, B]]: ...
+    @overload
+    async def pending(
+        self,
+        boundary: str | None = None,
+        *,
+        group: str | None = None,
+        assignee: str | None = None,
+        limit: int = 100,
+        tenant: str = DEFAULT_TENANT,
+    ) -> list[Interaction[Any, Any]]: ...
+    async def pending(
+        self,
+        boundary: Await[Any, Any, Any] | str | None = None,
+        *,
+        group: str | None = None,
+        assignee: str | None = None,
+        limit: int = 100,
+        tenant: str = DEFAULT_TENANT,
+    ) -> list[Interaction[Any, Any]]:
+        """Open interactions, oldest deadline first; an await goes by itself, its name or its id."""
+        runtime = self._open
+        step_id = self._step_id(boundary)
+        query = PendingQuery(tenant, group, assignee, step_id, None, limit)
+        return [
+            interaction_of(place, asked)
+            for asked in await runtime.store.pending(query)
+            if (place := self._boundary_of(asked)) is not None
+        ]
+
+    @overload
+    async def complete(
+        self,
+        interaction: Interaction[Any, B],
+        answer: B,
+        *,
+        actor: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> Receipt: ...
+    @overload
+    async def complete(
+        self,
+        interaction: str,
+        answer: Any,
+        *,
+        actor: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> Receipt: ...
+    async def complete(
+        self,
+        interaction: Interaction[Any, Any] | str,
+        answer: Any,
+        *,
+        actor: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> Receipt:
+        """Answer a question; durable when this returns. Given an id, the answer may be JSON.
+
+        Returns:
+            A receipt that is `applied` or `duplicate`.
+
+        Raises:
+            CompletionConflict: another answer was admitted before.
+            CompletionLate: the deadline has passed, or it ended otherwise.
+            CompletionRejected: the answer does not fit; `.errors` says where.
+            UnknownInteraction: there is none of that id.
+            StoreUnavailable: nothing was acknowledged; try again.
+        """
+        return await self._admitted(tenant, _typed(interaction, answer, actor))
+
+    async def fail(
+        self,
+        interaction: Interaction[Any, Any] | str,
+        code: str,
+        message: str = "",
+        *,
+        actor: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> Receipt:
+        """Report a business failure in the place of an answer; raises like `complete`."""
+        id_ = interaction if isinstance(interaction, str) else interaction.interaction_id
+        return await self._admitted(
+            tenant, Typed(id_, None, actor, failure=(code, message or code))
+        )
+
+    async def complete_many(
+        self,
+        completions: Iterable[tuple[Interaction[Any, B], B]],
+        *,
+        actor: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> list[Receipt]:
+        """Answer many questions in shared commits; a receipt each, in order, whatever it says.
+
+        Raises:
+            StoreUnavailable: it failed midway; `.receipts` holds those that were committed.
+        """
+        typed = [_typed(interaction, answer, actor) for interaction, answer in completions]
+        replies = await self._open.admission.admit(tenant, typed)
+        receipts = [reply.receipt for reply in replies if reply is not None]
+        if len(receipts) < len(replies):
+            raise StoreUnavailable(
+                "the store failed midway; send the rest again", receipts=receipts
+            )
+        return receipts
+
+    # --- helpers ------------------------------------------------------------------------------
+
+    async def _admitted(self, tenant: str, typed: Typed) -> Receipt:
+        [reply] = await self._open.admission.admit(tenant, [typed])
+        if reply is None:
+            raise StoreUnavailable("the store did not take the completion; send it again")
+        return raise_for_refusal(reply)
+
+    def _plan(self, pipeline: Pipeline[Any, Any] | str, *, retired: bool = False) -> Plan:
+        plan = self._plans.get(pipeline) if isinstance(pipeline, str) else plan_of(pipeline)
+        known = self._plans.find(plan.pipeline)
+        if known is not plan:
+            raise DefinitionError(
+                f"pipeline {plan.title!r} is none of this app's; add it: App(..., {plan.title})"
+            )
+        if not retired and plan.pipeline not in self._plans.submittable:
+            raise DefinitionError(f"pipeline {plan.title!r} is retired and takes no submissions")
+        return plan
+
+    def _step_id(self, boundary: Await[Any, Any, Any] | str | None) -> str | None:
+        if boundary is None:
+            return None
+        for plan in self._plans.all():
+            place = plan.by_name(boundary) if isinstance(boundary, str) else plan.await_of(boundary)
+            if place is not None:
+                return place.id
+        if isinstance(boundary, str):
+            return boundary
+        raise DefinitionError(f"await {boundary.name!r} is in no pipeline of this app")
+
+    def _boundary_of(self, asked: Asked) -> PlanAwait | None:
+        plan = self._plans.find(asked.pipeline)
+        return plan.await_by_id(asked.interaction.step_id) if plan else None
+
+
+def raise_for_refusal(reply: Reply) -> Receipt:
+    """Give the receipt of what was admitted; raise what was not."""
+    receipt, message = reply.receipt, reply.detail or reply.code
+    match receipt.outcome:
+        case "conflict":
+            raise CompletionConflict(message, receipt=receipt)
+        case "late":
+            raise CompletionLate(message, receipt=receipt)
+        case "unknown":
+            raise UnknownInteraction(message, receipt=receipt)
+        case "rejected" if reply.code == "not-allowed":
+            raise NotAllowed(message, receipt=receipt)
+        case "rejected":
+            raise CompletionRejected(message, receipt=receipt, errors=reply.errors)
+        case _:
+            return receipt
+
+
+def _typed(interaction: Interaction[Any, Any] | str, answer: Any, actor: str | None) -> Typed:
+    if isinstance(interaction, str):
+        return Typed(interaction, answer, actor, lenient=True)
+    return Typed(interaction.interaction_id, answer, actor, interaction.step_id)
+
+
+def _check_names(plans: Sequence[Plan]) -> None:
+    seen: dict[str, Plan] = {}
+    for plan in plans:
+        if plan.pipeline in seen:
+            raise DefinitionError(
+                f"two pipelines of the app have the id {plan.pipeline!r}:"
+                f" {seen[plan.pipeline].title!r} and {plan.title!r}. Rename one,"
+                " or pass the old one as retired=[...]."
+            )
+        seen[plan.pipeline] = plan
+
+
+def _check_resources(plans: Sequence[Plan], opened: set[Any]) -> None:
+    for plan in plans:
+        for step in plan.steps():
+            for name, wanted in step.wants:
+                if wanted is Context or wanted in opened:
+                    continue
+                kind = getattr(wanted, "__name__", str(wanted))
+                raise DefinitionError(
+                    f"step {step.id!r} of pipeline {plan.title!r} asks for '{name}: {kind}',"
+                    " which the app does not open.\n"
+                    f"  Add a context manager that yields one: App(..., resources=[<opens {kind}>])"
+                )
+
+
+def _check_supported(plans: Sequence[Plan]) -> None:
+    """Refuse what can be declared and is not carried out yet, before anything is accepted."""
+    for plan in plans:
+        for boundary in plan.awaits():
+            missing = None
+            if not isinstance(boundary.transport, Inbox):
+                missing = f"via={type(boundary.transport).__name__}(...)"
+            elif boundary.boundary.correlate_on:
+                missing = "correlate_on="
+            elif boundary.unit_timeout_ms is not None:
+                missing = "unit_timeout="
+            elif boundary.collect is not None:
+                missing = "items=Collect(...)"
+            if missing is not None:
+                raise DefinitionError(
+                    f"await {boundary.name!r} of pipeline {plan.title!r} says {missing}, which this"
+                    " release of Bide does not carry out yet; leave it out."
+                )

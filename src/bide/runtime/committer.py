@@ -1,0 +1,204 @@
+"""Shared commits: while one batch commits, the next one gathers.
+
+There are no timers: an idle system commits a single move at once, a busy one shares each commit
+among hundreds. Work that waits is bounded; past the bound a caller waits, or is told to come back.
+
+What happens when it crashes here: nobody has been told of anything that was not committed.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from bide.engine.moves import (
+    Admit,
+    Append,
+    Finish,
+    Handover,
+    Move,
+    Outcome,
+    Park,
+    StoreResults,
+    Submit,
+)
+from bide.errors import StoreUnavailable
+from bide.model.records import Execution
+from bide.spi.store import Store
+
+log = logging.getLogger(__name__)
+
+Done = Callable[[list[Outcome] | StoreUnavailable], None]
+
+
+class Follower(Protocol):
+    """Who goes on with what a commit came to."""
+
+    def offer(self) -> Handover | None:
+        """What it could take over from the next commit."""
+        ...
+
+    def committed(
+        self, outcomes: Sequence[Outcome], executions: Sequence[Execution], left_ready: int
+    ) -> None:
+        """Look at a commit that has just taken place."""
+        ...
+
+
+class Entry(NamedTuple):
+    """Moves that go into one commit together, and who is told."""
+
+    moves: Sequence[Move]
+    rows: int
+    size: int
+    done: Done
+
+
+def weigh(move: Move) -> tuple[int, int]:
+    """Rows and payload bytes of a move, for the bounds of a batch."""
+    match move:
+        case Submit() | Admit():
+            return 1, len(move.body)
+        case Park():
+            return 1, len(move.interaction.request)
+        case Append():
+            return len(move.items), sum(len(item.request) for item in move.items)
+        case StoreResults():
+            return len(move.bodies), sum(map(len, move.bodies))
+        case Finish():
+            return 1, len(move.result or b"")
+        case _:
+            return 1, 0
+
+
+class Committer:
+    """The one way from this process to its store's `transact`; for use on the event loop only."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        rows: int,
+        size: int,
+        pending_rows: int,
+        followers: Sequence[Follower] = (),
+    ) -> None:
+        self._store = store
+        self._rows_max = rows
+        self._size_max = size
+        self._pending_max = pending_rows
+        self._followers = followers
+        self._entries: deque[Entry] = deque()
+        self._pending = 0
+        self._room: deque[asyncio.Future[None]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = True
+
+    def follow(self, followers: Sequence[Follower]) -> None:
+        """Say who goes on with what is committed."""
+        self._followers = followers
+
+    def start(self) -> None:
+        """Accept moves."""
+        self._closed = False
+
+    async def stop(self) -> None:
+        """Commit what is waiting, then accept nothing more."""
+        self._closed = True
+        if self._task is not None:
+            await self._task
+
+    @property
+    def is_full(self) -> bool:
+        """True when a caller that does not want to wait should come back later."""
+        return self._pending >= self._pending_max
+
+    def add(self, moves: Sequence[Move], done: Done) -> None:
+        """Queue moves that must go into one commit; `done` is called with their outcomes."""
+        weights = [weigh(move) for move in moves]
+        entry = Entry(moves, sum(w[0] for w in weights), sum(w[1] for w in weights), done)
+        self._entries.append(entry)
+        self._pending += entry.rows
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._commit_all())
+
+    async def commit(self, move: Move) -> Outcome:
+        """Commit one move, and give its outcome once it is durable.
+
+        Raises:
+            StoreUnavailable: nothing of it was written.
+        """
+        [outcome] = await self.commit_many([move])
+        return outcome
+
+    async def commit_many(self, moves: Sequence[Move]) -> list[Outcome]:
+        """Commit moves together; a caller that is cancelled meanwhile disturbs nobody."""
+        if self._closed:
+            raise StoreUnavailable("the app is stopping; try again")
+        loop = asyncio.get_running_loop()
+        while self.is_full:
+            turn: asyncio.Future[None] = loop.create_future()
+            self._room.append(turn)
+            await turn
+        future: asyncio.Future[list[Outcome]] = loop.create_future()
+
+        def done(result: list[Outcome] | StoreUnavailable) -> None:
+            if future.done():  # the caller went away; what was committed stays
+                return
+            if isinstance(result, StoreUnavailable):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        self.add(moves, done)
+        return await future
+
+    # --- the loop -----------------------------------------------------------------------------
+
+    async def _commit_all(self) -> None:
+        try:
+            while self._entries:
+                await self._commit_batch(self._gather())
+                self._make_room()
+        finally:
+            self._task = None
+
+    def _gather(self) -> list[Entry]:
+        batch = [self._entries.popleft()]
+        rows, size = batch[0].rows, batch[0].size
+        while self._entries:
+            entry = self._entries[0]
+            rows, size = rows + entry.rows, size + entry.size
+            if rows > self._rows_max or size > self._size_max:
+                break
+            batch.append(self._entries.popleft())
+        return batch
+
+    async def _commit_batch(self, batch: list[Entry]) -> None:
+        moves = [move for entry in batch for move in entry.moves]
+        handover = next((offer for each in self._followers if (offer := each.offer())), None)
+        try:
+            done = await self._store.transact(moves, handover)
+        except StoreUnavailable as error:
+            log.warning("a commit of %d moves failed: %s", len(moves), error)
+            for entry in batch:
+                entry.done(error)
+            return
+        finally:
+            self._pending -= sum(entry.rows for entry in batch)
+        start = 0
+        for entry in batch:
+            stop = start + len(entry.moves)
+            entry.done(done.outcomes[start:stop])
+            start = stop
+        for follower in self._followers:
+            follower.committed(done.outcomes, done.executions, done.left_ready)
+
+    def _make_room(self) -> None:
+        free = self._pending_max - self._pending
+        while self._room and free > 0:
+            turn = self._room.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                free -= 1

@@ -1,0 +1,132 @@
+"""`Pipeline.run_inline`: a pipeline without a store, in the caller's own task and thread.
+
+For tests and scripts, and for flows that need no durability. There is no retry, no lease and no
+await: whatever a step raises, the caller gets.
+"""
+
+import logging
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+from bide.authoring.context import Context, entered
+from bide.errors import DefinitionError
+from bide.planning import flow
+from bide.planning.flow import Page, Stream
+from bide.planning.plan import Plan, PlanStep
+from bide.runtime.clock import system_clock
+
+_PAGE = 500
+log = logging.getLogger("bide.step")
+
+
+async def run_inline(plan: Plan, value: Any, resources: Mapping[type, object]) -> Any:
+    """Run a pipeline in memory; gives its result, a list for a stream.
+
+    Raises:
+        DefinitionError: the pipeline has an await, which needs the durable mode, or a step asks for
+            a resource that is not given.
+    """
+    boundary = next(plan.awaits(), None)
+    if boundary is not None:
+        raise DefinitionError(
+            f"pipeline {plan.title!r} waits at {boundary.name!r}, and nothing can wait in memory.\n"
+            "  Run it durably:   async with App(pipeline).running() as app: await app.submit(...)"
+        )
+    missing = plan.resources - {Context, *resources}
+    if missing:
+        names = ", ".join(sorted(str(getattr(each, "__name__", each)) for each in missing))
+        raise DefinitionError(
+            f"steps of pipeline {plan.title!r} ask for {names}, which are not given.\n"
+            "  Give them:   run_inline(value, resources={Type: object})"
+        )
+    start = plan.input.decode(plan.input.encode(value))
+    calls = _DirectCalls(secrets.token_hex(8), resources)
+    if plan.input_many:
+        start = Stream(_pages(start))
+    ended = await flow.run(plan.elements, start, calls)
+    if not isinstance(ended.value, Stream):
+        return ended.value
+    results: list[Any] = []
+    async for page in ended.value.pages:
+        results.extend(page)
+    return results
+
+
+class _DirectCalls:
+    """Calls functions where they stand."""
+
+    def __init__(self, execution_id: str, resources: Mapping[type, object]) -> None:
+        self._execution_id = execution_id
+        self._resources = resources
+
+    async def call(self, step: PlanStep, value: Any) -> Any:
+        """One value in, one value out."""
+        return await self._call(step, value, None)
+
+    async def call_page(self, step: PlanStep, page: Page, numbers: Sequence[int]) -> list[Any]:
+        """A page in, a page out."""
+        return [await self._call(step, *each) for each in zip(page, numbers, strict=True)]
+
+    async def expand(self, step: PlanStep, value: Any, number: int | None) -> AsyncIterator[Page]:
+        """One value in, a stream out."""
+        made = self._started(step, value, number)
+        if step.is_async:
+            async with aclosing(made) as items:
+                async for item in items:
+                    yield [item]
+        else:
+            for item in made:
+                yield [item]
+
+    async def consume(self, step: PlanStep, pages: AsyncIterator[Page]) -> Any:
+        """A stream in, one value out."""
+        return await self._call(step, await self._fed(step, pages), None)
+
+    async def transform(self, step: PlanStep, pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
+        """A stream in, a stream out."""
+        async for page in self.expand(step, await self._fed(step, pages), None):
+            yield page
+
+    async def _fed(self, step: PlanStep, pages: AsyncIterator[Page]) -> Any:
+        if step.is_async:
+            return _items(pages)
+        # A function that is not async cannot be fed bit by bit from this very thread.
+        return iter([item async for item in _items(pages)])
+
+    async def _call(self, step: PlanStep, value: Any, number: int | None) -> Any:
+        made = self._started(step, value, number)
+        return await made if step.is_async else made
+
+    def _started(self, step: PlanStep, value: Any, number: int | None) -> Any:
+        context = Context(
+            execution_id=self._execution_id,
+            step_id=step.id,
+            item_index=number,
+            attempt=1,
+            tenant="default",
+            idempotency_key="/".join(
+                [self._execution_id, step.id, *([] if number is None else [str(number)])]
+            ),
+            log=logging.LoggerAdapter(log, {"step": step.id}),
+            clock=lambda: datetime.fromtimestamp(system_clock() / 1000, UTC),
+        )
+        wanted: dict[str, Any] = {
+            name: context if kind is Context else self._resources[kind]  # type: ignore[index]  # keyed by what hints found
+            for name, kind in step.wants
+        }
+        with entered(context):
+            return step.function(value, **wanted)
+
+
+async def _items(pages: AsyncIterator[Page]) -> AsyncIterator[Any]:
+    async for page in pages:
+        for item in page:
+            yield item
+
+
+async def _pages(items: Sequence[Any]) -> AsyncIterator[Page]:
+    for start in range(0, len(items), _PAGE):
+        yield items[start : start + _PAGE]

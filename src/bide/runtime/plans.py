@@ -1,0 +1,117 @@
+"""The plans that one process can run, and what its segments are made of."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from bide.errors import UnknownPipeline
+from bide.planning.plan import Plan, PlanAwait, PlanRoute, PlanStep
+
+Element = PlanStep | PlanAwait | PlanRoute
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What lies between a boundary and the next one."""
+
+    plan: Plan
+    elements: tuple[Element, ...]
+    #: The await whose answers it starts from; None at the start of the pipeline.
+    base: PlanAwait | None
+    fingerprint: str
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """True when one thread can run it in one go: one value all through, nothing async."""
+        if self.base is None and self.plan.input_many:
+            return False
+        if self.base is not None and (self.base.per_item or self.base.answer.many):
+            return False
+        return all(
+            not (step.is_async or step.yields or step.consumes) for step in self._own_steps()
+        )
+
+    def _own_steps(self) -> Iterator[PlanStep]:
+        for element in self.elements:
+            if isinstance(element, PlanAwait):
+                return
+            for part in element.branches if isinstance(element, PlanRoute) else (element,):
+                if isinstance(part, PlanStep):
+                    yield part
+
+
+class Plans:
+    """Plans by name, and their stretches by fingerprint."""
+
+    def __init__(self, plans: Sequence[Plan], retired: Sequence[Plan] = ()) -> None:
+        self._by_name = {plan.pipeline: plan for plan in plans}
+        self.submittable = tuple(self._by_name)
+        for plan in retired:
+            self._by_name.setdefault(plan.pipeline, plan)
+        self._schemas: dict[str, dict[str, Any]] = {}
+        self._stretches = {
+            stretch.fingerprint: stretch
+            for plan in (*plans, *retired)
+            for stretch in _stretches(plan)
+        }
+
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        """What this process can run."""
+        return frozenset(self._stretches)
+
+    def of_pipelines(self, names: Sequence[str]) -> frozenset[str]:
+        """What it can run of some pipelines only."""
+        return frozenset(
+            key for key, stretch in self._stretches.items() if stretch.plan.pipeline in names
+        )
+
+    def stretch(self, fingerprint: str) -> Stretch:
+        """The stretch of a claimed execution."""
+        return self._stretches[fingerprint]
+
+    def find(self, pipeline: str) -> Plan | None:
+        """The plan of that name, or None."""
+        return self._by_name.get(pipeline)
+
+    def get(self, pipeline: str) -> Plan:
+        """The plan of that name.
+
+        Raises:
+            UnknownPipeline: this app has none.
+        """
+        plan = self._by_name.get(pipeline)
+        if plan is None:
+            known = ", ".join(self._by_name) or "none"
+            raise UnknownPipeline(f"there is no pipeline {pipeline!r}; this app has: {known}")
+        return plan
+
+    def all(self) -> Sequence[Plan]:
+        """Every plan."""
+        return tuple(self._by_name.values())
+
+    def schema_of(self, boundary: PlanAwait) -> dict[str, Any]:
+        """JSON Schema of what a completion must hold; made once, since lists show it often."""
+        schema = self._schemas.get(boundary.fingerprint)
+        if schema is None:
+            schema = self._schemas[boundary.fingerprint] = boundary.answer.schema()
+        return schema
+
+    def awaits_of_step(self, step_id: str) -> list[tuple[Plan, PlanAwait]]:
+        """Awaits with that step id, in any pipeline."""
+        return [
+            (plan, boundary)
+            for plan in self._by_name.values()
+            for boundary in plan.awaits()
+            if boundary.id == step_id
+        ]
+
+
+def _stretches(plan: Plan) -> Iterator[Stretch]:
+    yield Stretch(plan, plan.elements, None, plan.fingerprint)
+    for index, element in enumerate(plan.elements):
+        rest = plan.elements[index + 1 :]
+        for part in element.branches if isinstance(element, PlanRoute) else (element,):
+            if isinstance(part, PlanAwait):
+                yield Stretch(plan, rest, part, part.fingerprint)

@@ -1,0 +1,203 @@
+"""Threads for steps that are not async.
+
+Jobs are a shared queue that threads draw from. One thread draws while the jobs are quick, since a
+second one would only fight it for the interpreter; when jobs take long, because they sleep or wait
+for a network, more threads join in, so that nobody waits behind them.
+
+A thread cannot be stopped. A job that runs over its limit is reported to its owner and left alone:
+its thread is counted as lost, and another takes its place.
+"""
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from queue import SimpleQueue
+from typing import Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+
+#: How often the queue is looked at while it is not empty.
+_LOOK_S = 0.005
+#: Fewer jobs than this between two looks are slow jobs: more threads help.
+_QUICK_JOBS = 20
+_OVERRUN_LOOK_S = 0.25
+
+
+class Job(Protocol):
+    """Something to run on a thread."""
+
+    #: When what it does now must be over (monotonic seconds), None while it may take its time.
+    #: The job moves it on as it goes from one thing to the next.
+    ends_at: float | None
+
+    def run(self) -> None:
+        """Do it; never raises."""
+        ...
+
+    def overrun(self) -> None:
+        """Called on the event loop when `ends_at` has passed; the thread is still in it."""
+        ...
+
+
+class StepPool:
+    """At most `threads` threads that are not lost, started when they are needed."""
+
+    def __init__(self, threads: int) -> None:
+        self._max = threads
+        self._jobs: deque[Job] = deque()
+        self._tickets: SimpleQueue[bool] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._drawing = 0
+        self._idle = 0
+        self._done = 0
+        self._done_before = 0
+        self._running: dict[int, Job] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._look: asyncio.TimerHandle | None = None
+        self._overrun_look: asyncio.TimerHandle | None = None
+        self._stopping = False
+
+    def start(self) -> None:
+        """Take jobs from the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Let threads end when they are done; jobs not begun are dropped."""
+        self._stopping = True
+        self._jobs.clear()
+        for handle in (self._look, self._overrun_look):
+            if handle is not None:
+                handle.cancel()
+        self._look = self._overrun_look = None
+        with self._lock:
+            for _ in range(self._idle + self._drawing):
+                self._tickets.put(False)
+
+    def put(self, jobs: Iterable[Job]) -> None:
+        """Queue jobs; on the event loop."""
+        self._jobs.extend(jobs)
+        with self._lock:
+            if self._drawing == 0:
+                self._wake_one()
+        assert self._loop is not None
+        if self._look is None:
+            self._look = self._loop.call_later(_LOOK_S, self._look_again)
+        if self._overrun_look is None:
+            self._overrun_look = self._loop.call_later(_OVERRUN_LOOK_S, self._look_for_overruns)
+
+    async def run(self, work: Callable[[], T], limit_s: float | None = None) -> T:
+        """Run `work` in the caller's context.
+
+        Raises:
+            TimeoutError: it ran longer than `limit_s`; it may still be running.
+        """
+        job = Call(work, limit_s)
+        self.put([job])
+        return await job.future
+
+    # --- event loop side ----------------------------------------------------------------------
+
+    def _look_again(self) -> None:
+        self._look = None
+        if not self._jobs or self._loop is None:
+            return
+        slow = self._done - self._done_before < _QUICK_JOBS
+        self._done_before = self._done
+        with self._lock:
+            if slow and self._drawing < self._max:
+                self._wake_one()
+        self._look = self._loop.call_later(_LOOK_S, self._look_again)
+
+    def _look_for_overruns(self) -> None:
+        self._overrun_look = None
+        if not self._running or self._loop is None:
+            return
+        now = time.monotonic()
+        for thread, job in list(self._running.items()):
+            ends_at = job.ends_at
+            if ends_at is not None and ends_at < now and self._running.pop(thread, None) is job:
+                with self._lock:
+                    self._drawing -= 1
+                    if self._jobs:
+                        self._wake_one()
+                job.overrun()
+        self._overrun_look = self._loop.call_later(_OVERRUN_LOOK_S, self._look_for_overruns)
+
+    def _wake_one(self) -> None:
+        self._drawing += 1
+        if self._idle == 0:
+            threading.Thread(target=self._work, name="bide-step", daemon=True).start()
+        else:
+            self._idle -= 1
+            self._tickets.put(True)
+
+    # --- threads ------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        me = threading.get_ident()
+        while True:
+            if not self._draw(me):
+                return
+            with self._lock:
+                if self._jobs and not self._stopping:
+                    continue
+                self._drawing -= 1
+                self._idle += 1
+            if self._stopping or not self._tickets.get():
+                return
+
+    def _draw(self, me: int) -> bool:
+        """Run jobs until there are none; False when this thread was given up as lost."""
+        while not self._stopping:
+            try:
+                job = self._jobs.popleft()
+            except IndexError:
+                return True
+            self._running[me] = job
+            job.run()
+            self._done += 1
+            if self._running.pop(me, None) is not job:
+                return False
+        return True
+
+
+class Call(Generic[T]):
+    """A function whose caller waits for it on the event loop."""
+
+    def __init__(self, work: Callable[[], T], limit_s: float | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._work = work
+        self._limit_s = limit_s
+        self.future: asyncio.Future[T] = self._loop.create_future()
+        self.ends_at: float | None = None
+
+    def run(self) -> None:
+        """Run it in its caller's context."""
+        if self._limit_s is not None:
+            self.ends_at = time.monotonic() + self._limit_s
+        try:
+            result = self._context.run(self._work)
+        except BaseException as error:  # noqa: BLE001 - the caller gets it, whatever it is
+            self._loop.call_soon_threadsafe(self._fail, error)
+        else:
+            self._loop.call_soon_threadsafe(self._finish, result)
+
+    def overrun(self) -> None:
+        """Tell the caller that time is up."""
+        self._fail(TimeoutError(f"it ran longer than {self._limit_s} s"))
+
+    def _finish(self, result: T) -> None:
+        if not self.future.done():
+            self.future.set_result(result)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.future.done():
+            # StopIteration cannot be set on a future, and SystemExit would end the loop.
+            if not isinstance(error, Exception) or isinstance(error, StopIteration):
+                error = RuntimeError(f"the step raised {type(error).__name__}: {error}")
+            self.future.set_exception(error)

@@ -1,0 +1,142 @@
+"""One process of an app: opens store and resources, starts the loops, stops them in order."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from typing import Any
+
+from bide.errors import StoreUnavailable
+from bide.planning.hints import ResourceKey, resource_of
+from bide.runtime.admission import Admission
+from bide.runtime.clock import ExecutionIds, worker_name
+from bide.runtime.committer import Committer
+from bide.runtime.plans import Plans
+from bide.runtime.pool import StepPool
+from bide.runtime.segment import Tools
+from bide.runtime.service import Service
+from bide.runtime.sweeper import Sweeper
+from bide.runtime.views import Check
+from bide.runtime.watch import Watch
+from bide.runtime.worker import Worker
+from bide.settings import Settings
+from bide.spi.clock import Clock
+from bide.spi.store import Store
+
+log = logging.getLogger(__name__)
+
+Resource = Callable[[], AbstractAsyncContextManager[Any]]
+DEFAULT_CONCURRENCY = 512
+
+
+class Runtime:
+    """Everything that runs in one process over one store."""
+
+    def __init__(
+        self,
+        store: Store,
+        plans: Plans,
+        settings: Settings,
+        clock: Clock,
+        *,
+        resources: Sequence[Resource],
+        given: Mapping[ResourceKey, object],
+    ) -> None:
+        self.store = store
+        self.plans = plans
+        self.settings = settings
+        self._clock = clock
+        self._resources = resources
+        self._given = given
+        self.worker: Worker | None = None
+        self.watch = Watch(store)
+        self.committer = Committer(
+            store,
+            rows=settings.batch_rows,
+            size=settings.batch_bytes,
+            pending_rows=settings.pending_rows,
+        )
+        self.admission = Admission(store, self.committer, plans, settings, clock)
+        self.service = Service(
+            store, self.committer, self.watch, plans, self.admission, settings, ExecutionIds(),
+            self._checks,
+        )  # fmt: skip
+        self._sweeper = Sweeper(store, self.committer, settings)
+        self._pool = StepPool(settings.step_threads)
+        self._stack = AsyncExitStack()
+        self._follow: asyncio.Task[None] | None = None
+
+    async def start(
+        self,
+        *,
+        workers: bool,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        pipelines: Sequence[str] = (),
+    ) -> None:
+        """Open the store, then what steps ask for, then begin to work.
+
+        Whatever was opened is closed again when a later part cannot be.
+        """
+        async with AsyncExitStack() as stack:
+            await self.store.open()
+            stack.push_async_callback(self.store.close)
+            self.committer.start()
+            stack.push_async_callback(self.committer.stop)
+            if workers:
+                await self._start_worker(stack, concurrency, pipelines)
+            self.committer.follow([*([self.worker] if self.worker else []), self.watch])
+            self._follow = asyncio.create_task(self._follow_others(), name="bide-follow")
+            stack.push_async_callback(_cancelled, self._follow)
+            self._stack = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Let running segments finish, commit what is waiting, close everything."""
+        await self._stack.aclose()
+
+    async def _start_worker(
+        self, stack: AsyncExitStack, concurrency: int, pipelines: Sequence[str]
+    ) -> None:
+        opened: dict[Any, object] = dict(self._given)
+        for factory in self._resources:
+            kind = resource_of(factory)
+            if kind not in opened:
+                opened[kind] = await stack.enter_async_context(factory())
+        self._pool.start()
+        stack.callback(self._pool.stop)
+        tools = Tools(self.store, self._pool, self.settings, self._clock, opened)
+        names = [self.plans.get(name).pipeline for name in pipelines]
+        self.worker = Worker(
+            worker_name(), self.store, self.committer, self.plans, tools, self.settings,
+            concurrency=concurrency,
+            fingerprints=self.plans.of_pipelines(names) if names else self.plans.fingerprints,
+        )  # fmt: skip
+        self.worker.start()
+        stack.push_async_callback(self.worker.stop, self.settings.stop_timeout_ms / 1000)
+        self._sweeper.start()
+        stack.push_async_callback(self._sweeper.stop)
+
+    async def _follow_others(self) -> None:
+        """Look after what other processes commit: wake the worker, tell the waiters."""
+        longest = self.settings.poll_max_ms / 1000
+        while True:
+            try:
+                if await self.store.wait_for_change(longest) and self.worker is not None:
+                    self.worker.wake()
+                if self.watch.is_waited_on:
+                    await self.watch.refresh()
+            except StoreUnavailable as error:
+                log.warning("cannot follow the store: %s", error)
+                await asyncio.sleep(longest)
+
+    def _checks(self) -> list[Check]:
+        if self.worker is None:
+            message = "this process runs no steps; `bide worker` does"
+            return [Check(name="worker", ok=True, message=message)]
+        running = f"worker {self.worker.name} runs {self.worker.running} executions"
+        return [Check(name="worker", ok=True, message=running)]
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

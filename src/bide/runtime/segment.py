@@ -1,0 +1,703 @@
+"""Running one segment: from what a claim brings to the move that ends it.
+
+Theory of operation
+-------------------
+A segment is what lies between two boundaries. It runs in one worker, in memory, and ends in one
+move: a park, a finish, a retry, or an end without success. After a crash it runs again from its
+boundary; its steps are told so by `Context.attempt`, and get the same `idempotency_key`.
+
+There are two ways through. A *plain* segment (one value, no async step, the common case) runs from
+end to end in one go on a pool thread (`run_plain`). Everything else is a coroutine over
+`bide.planning.flow`, which hops to a thread once a page for steps that are not async (`SegmentTask`).
+Both fail in the same way, through `failed`.
+
+What happens when it crashes here: the lease runs out, another worker claims the execution and runs
+the segment again. Nothing that it wrote before counts twice: items of a stream are recognised,
+results overwrite themselves by index, and only one end can carry the current fence.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol
+
+from bide.authoring.context import Context, entered
+from bide.authoring.transports import Inbox
+from bide.engine.moves import (
+    Append,
+    Boundary,
+    Claimed,
+    CloseUnit,
+    Fail,
+    Finish,
+    GiveBack,
+    Mismatch,
+    Move,
+    Moved,
+    NewInteraction,
+    OpenUnit,
+    Outcome,
+    Park,
+    Retry,
+    StoreResults,
+)
+from bide.errors import (
+    LimitExceeded,
+    NonRetryable,
+    PayloadError,
+    RejectItem,
+    ReplayMismatch,
+    StoreUnavailable,
+)
+from bide.model.ids import format_execution
+from bide.model.records import Execution
+from bide.model.status import ExecutionStatus
+from bide.planning import flow
+from bide.planning.flow import Page, Stream
+from bide.planning.hints import ResourceKey
+from bide.planning.plan import PlanAwait, PlanKeep, PlanRoute, PlanStep
+from bide.runtime.plans import Stretch
+from bide.runtime.pool import StepPool
+from bide.settings import Settings
+from bide.spi.clock import Clock
+from bide.spi.store import Store
+
+log = logging.getLogger("bide.step")
+
+_MESSAGE_MAX = 1_000
+#: Async steps that one page of a stream runs at the same time.
+_CONCURRENT_ITEMS = 64
+
+
+class Unfit(Exception):  # noqa: N818 - a signal and no error: another deployment can run it
+    """What is stored does not validate against this process's types."""
+
+
+class StepFailed(Exception):
+    """A step raised; `attempt` tells which try of it that was."""
+
+    def __init__(self, step: PlanStep, attempt: int, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.step = step
+        self.attempt = attempt
+        self.error = error
+
+
+class Abandoned(Exception):  # noqa: N818 - nothing is left to do for this worker
+    """The lease was lost, or the unit has ended: whatever this segment does comes to nothing."""
+
+
+class Tools(NamedTuple):
+    """What every segment of a worker runs with."""
+
+    store: Store
+    pool: StepPool
+    settings: Settings
+    clock: Clock
+    resources: Mapping[ResourceKey, object]
+
+
+class Committed(Protocol):
+    """Commits a move of a running segment and gives its outcome."""
+
+    async def __call__(self, move: Move) -> Outcome: ...
+
+
+# --- what both ways share -----------------------------------------------------------------------
+
+
+def attempt_of(execution: Execution, step: PlanStep) -> int:
+    """Which try of `step` this claim is: the step it stood at counts on, others start at one."""
+    return execution.attempt if execution.step_index == step.position else 1
+
+
+def context_of(
+    execution: Execution, step: PlanStep, attempt: int, item: int | None, clock: Clock
+) -> Context:
+    """What a step may know about its run."""
+    execution_id = format_execution(execution.id)
+    key = f"{execution_id}/{step.id}" if item is None else f"{execution_id}/{step.id}/{item}"
+    extra = {"execution": execution_id, "step": step.id, "attempt": attempt}
+    return Context(
+        execution_id=execution_id,
+        step_id=step.id,
+        item_index=item,
+        attempt=attempt,
+        tenant=execution.tenant,
+        idempotency_key=key,
+        log=logging.LoggerAdapter(log, extra if item is None else {**extra, "item": item}),
+        clock=lambda: datetime.fromtimestamp(clock() / 1000, UTC),
+    )
+
+
+def arguments_of(
+    step: PlanStep, context: Context, resources: Mapping[ResourceKey, object]
+) -> dict[str, Any]:
+    """The parameters that a step asks for by type."""
+    return {
+        name: context if wanted is Context else resources[wanted] for name, wanted in step.wants
+    }
+
+
+def park_of(execution: Execution, boundary: PlanAwait, value: Any, settings: Settings) -> Park:
+    """The move that asks one question and waits."""
+    return Park(
+        execution.id,
+        execution.fence,
+        boundary_of(boundary),
+        interaction_of(boundary, value, settings),
+    )
+
+
+def boundary_of(boundary: PlanAwait) -> Boundary:
+    """The await as the store knows it."""
+    return Boundary(
+        boundary.id,
+        boundary.position,
+        boundary.fingerprint,
+        dispatched=isinstance(boundary.transport, Inbox),
+    )
+
+
+def interaction_of(boundary: PlanAwait, value: Any, settings: Settings) -> NewInteraction:
+    """A request, written and measured."""
+    if boundary.request.many:
+        guard_items(len(value), settings.await_aggregate_max_input_items, "input")
+    request = boundary.request.encode(value)
+    guard_bytes(request, settings)
+    inbox = boundary.transport if isinstance(boundary.transport, Inbox) else Inbox()
+    return NewInteraction(
+        request,
+        boundary.key_of(value),
+        boundary.timeout_ms,
+        inbox.group,
+        inbox.assignee,
+        fallback_of(boundary, value, settings),
+    )
+
+
+def fallback_of(boundary: PlanAwait, value: Any, settings: Settings) -> bytes | None:
+    """What the next step takes if nobody answers; made now, so that no deploy can change it."""
+    make = boundary.boundary.on_timeout
+    if make is None:
+        return None
+    fallback = boundary.output.encode(make(value))
+    guard_bytes(fallback, settings)
+    return fallback
+
+
+def guard_bytes(body: bytes, settings: Settings) -> None:
+    """Refuse a payload that is too large; nothing of it is stored."""
+    if len(body) > settings.payload_max_bytes:
+        raise LimitExceeded(
+            "payload_max_bytes", bound=settings.payload_max_bytes, unit="bytes", actual=len(body)
+        )
+
+
+def guard_items(count: int, bound: int, side: str) -> None:
+    """Refuse too many items in one aggregate."""
+    if bound and count > bound:
+        raise LimitExceeded(
+            f"await_aggregate_max_{side}_items", bound=bound, unit="items", actual=count
+        )
+
+
+def finish_of(execution: Execution, stretch: Stretch, value: Any, settings: Settings) -> Finish:
+    """The move that ends with one result."""
+    result = stretch.plan.output.encode(value)
+    if len(result) > settings.result_max_bytes:
+        raise LimitExceeded(
+            "result_max_bytes", bound=settings.result_max_bytes, unit="bytes", actual=len(result)
+        )
+    return Finish(execution.id, execution.fence, last_position(stretch), result)
+
+
+def last_position(stretch: Stretch) -> int:
+    """The position after the plan's last step."""
+    return len(stretch.plan.step_names)
+
+
+class Again(NamedTuple):
+    """The step that failed is worth another try, in place, after a rest."""
+
+    delay_ms: int
+
+
+def back_off_ms(step: PlanStep, attempt: int) -> int:
+    """The rest after the `attempt`-th failed try: doubling, cut off, with jitter from half to full.
+
+    Jitter keeps a thousand steps that failed together from coming back together.
+    """
+    longest = min(step.retry.longest_ms, step.retry.first_ms * 2 ** min(attempt - 1, 30))
+    return round(longest * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, hides nothing
+
+
+def failed(
+    execution: Execution, error: Exception, settings: Settings, *, in_place: bool
+) -> Move | Again:
+    """What follows from an exception: another try, a retry later, the DLQ, or giving it back."""
+    if isinstance(error, Unfit):
+        return GiveBack(execution.id, execution.fence)
+    if not isinstance(error, StepFailed):
+        # The boundary's own doing: a value that does not fit, a guard, a source that changed.
+        return _dead(execution, execution.step_index, None, execution.attempt, error)
+    step, attempt, cause = error.step, error.attempt, error.error
+    final = isinstance(cause, NonRetryable | PayloadError | LimitExceeded | RejectItem)
+    if final or attempt >= step.retry.attempts:
+        return _dead(execution, step.position, step.id, attempt, cause)
+    delay_ms = back_off_ms(step, attempt)
+    if in_place and delay_ms < settings.retry_in_place_ms:
+        return Again(delay_ms)
+    message = f"{step.id}: {_describe(cause)}"
+    return Retry(execution.id, execution.fence, step.position, attempt, delay_ms, message)
+
+
+def _dead(
+    execution: Execution, position: int, step_id: str | None, attempts: int, error: BaseException
+) -> Fail:
+    code = getattr(error, "code", None)
+    return Fail(
+        execution.id,
+        execution.fence,
+        ExecutionStatus.DLQ,
+        position,
+        step_id,
+        attempts,
+        code if isinstance(code, str) else "step-failed",
+        _describe(error),
+    )
+
+
+def _describe(error: BaseException) -> str:
+    """An exception in a line that every store can keep."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return text[:_MESSAGE_MAX].replace("\0", "\\0").encode("utf-8", "replace").decode("utf-8")
+
+
+def start_value(stretch: Stretch, body: bytes) -> Any:
+    """What a segment starts from, read from what is stored.
+
+    Raises:
+        Unfit: it does not validate against the types of this process.
+    """
+    codec = stretch.base.output if stretch.base else stretch.plan.input
+    try:
+        return codec.decode(body)
+    except PayloadError as error:
+        raise Unfit(str(error)) from error
+
+
+# --- the plain way ------------------------------------------------------------------------------
+
+
+class PlainSegment:
+    """A segment of one value and no async step, as a job of the pool."""
+
+    def __init__(
+        self,
+        claimed: Claimed,
+        stretch: Stretch,
+        tools: Tools,
+        done: Callable[["PlainSegment", Move | Again], None],
+    ) -> None:
+        self.execution = claimed.execution
+        self._body = claimed.body
+        self._stretch = stretch
+        self._tools = tools
+        self._done = done
+        self._index = -1
+        self._value: Any = None
+        self._attempt: int | None = None
+        self._step: PlanStep | None = None
+        self.ends_at: float | None = None
+
+    def run(self) -> None:
+        """Run it to its end, or to the step that fails; then hand in what follows."""
+        try:
+            move: Move | Again = self._run()
+        except Exception as error:  # noqa: BLE001 - whatever a step raises has its consequence
+            move = failed(self.execution, error, self._tools.settings, in_place=True)
+            if isinstance(move, Again) and isinstance(error, StepFailed):
+                self._attempt = error.attempt + 1
+        self._done(self, move)
+
+    def overrun(self) -> None:
+        """The step hangs: the execution moves on without it."""
+        step = self._step
+        assert step is not None
+        attempt = self._attempt or attempt_of(self.execution, step)
+        error = StepFailed(
+            step, attempt, TimeoutError(f"it ran longer than {_limit(step, self._tools)} s")
+        )
+        move = failed(self.execution, error, self._tools.settings, in_place=False)
+        self._done(self, move)
+
+    def _run(self) -> Move:
+        elements = self._stretch.elements
+        if self._index < 0:
+            assert self._body is not None
+            self._value = start_value(self._stretch, self._body)
+            self._index = 0
+        while self._index < len(elements):
+            element = elements[self._index]
+            if isinstance(element, PlanRoute):
+                element = element.select(self._value)
+            if isinstance(element, PlanAwait):
+                return park_of(self.execution, element, self._value, self._tools.settings)
+            if isinstance(element, PlanStep):
+                self._value = self._call(element)
+                self._attempt = None
+            self._index += 1
+        return finish_of(self.execution, self._stretch, self._value, self._tools.settings)
+
+    def _call(self, step: PlanStep) -> Any:
+        attempt = self._attempt or attempt_of(self.execution, step)
+        self._step = step
+        self.ends_at = time.monotonic() + _limit(step, self._tools)
+        context = context_of(self.execution, step, attempt, None, self._tools.clock)
+        arguments = arguments_of(step, context, self._tools.resources)
+        try:
+            with entered(context):
+                return step.function(self._value, **arguments)
+        except (Exception, SystemExit) as error:
+            raise StepFailed(step, attempt, error) from error
+
+
+def _limit(step: PlanStep, tools: Tools) -> float:
+    return (step.timeout_ms or tools.settings.step_timeout_ms) / 1000
+
+
+# --- the general way ----------------------------------------------------------------------------
+
+
+class SegmentTask:
+    """Any segment, as a coroutine on the event loop."""
+
+    def __init__(self, claimed: Claimed, stretch: Stretch, tools: Tools, commit: Committed) -> None:
+        self.execution = claimed.execution
+        self._claimed = claimed
+        self._stretch = stretch
+        self._tools = tools
+        self._commit = commit
+        self._calls = _HoppingCalls(self.execution, tools)
+
+    async def run(self) -> Move | None:
+        """Run it; give the move that ends it, or None when there is nothing left to do."""
+        try:
+            return await self._run()
+        except (Abandoned, StoreUnavailable) as error:
+            log.warning("segment of %s dropped: %s", format_execution(self.execution.id), error)
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever a step raises has its consequence
+            move = failed(self.execution, error, self._tools.settings, in_place=False)
+            assert not isinstance(move, Again)
+            return move
+
+    async def _run(self) -> Move | None:
+        ended = await flow.run(self._stretch.elements, self._start(), self._calls)
+        boundary, value = ended.boundary, ended.value
+        if not isinstance(value, Stream):
+            if boundary is None:
+                return finish_of(self.execution, self._stretch, value, self._tools.settings)
+            return park_of(self.execution, boundary, value, self._tools.settings)
+        async with aclosing(_closable(value.pages)) as pages:
+            if boundary is None:
+                return await self._store_results(pages)
+            if boundary.per_item:
+                return await self._fill_unit(boundary, pages)
+            items = await self._gather(pages)
+            return park_of(self.execution, boundary, items, self._tools.settings)
+
+    def _start(self) -> Any:
+        body, base = self._claimed.body, self._claimed.base
+        if body is None:
+            assert base is not None
+            return Stream(self._answers(base.number))
+        value = start_value(self._stretch, body)
+        starts_many = (
+            self._stretch.base.output.many if self._stretch.base else self._stretch.plan.input_many
+        )
+        return Stream(self._pages(value)) if starts_many else value
+
+    async def _pages(self, items: Sequence[Any]) -> AsyncIterator[Page]:
+        size = self._tools.settings.page_items
+        for start in range(0, len(items), size):
+            yield items[start : start + size]
+
+    async def _answers(self, unit: int) -> AsyncIterator[Page]:
+        """The answers of a unit by item, a page at a time."""
+        base = self._stretch.base
+        assert base is not None
+        size, first = self._tools.settings.page_items, 0
+        while True:
+            page = await self._tools.store.answers(self.execution.id, unit, first, size)
+            if page:
+                try:
+                    yield [base.output.decode(each.output or each.answer or b"") for each in page]
+                except PayloadError as error:
+                    raise Unfit(str(error)) from error
+                first = page[-1].item + 1
+            if len(page) < size:
+                return
+
+    async def _gather(self, pages: AsyncIterator[Page]) -> list[Any]:
+        items: list[Any] = []
+        bound = self._tools.settings.await_aggregate_max_input_items
+        async for page in pages:
+            items.extend(page)
+            guard_items(len(items), bound, "input")
+        return items
+
+    async def _store_results(self, pages: AsyncIterator[Page]) -> Move:
+        count, encode = 0, self._stretch.plan.output.item.encode
+        async for page in pages:
+            bodies = tuple(map(encode, page))
+            for body in bodies:
+                guard_bytes(body, self._tools.settings)
+            await self._made(StoreResults(self.execution.id, self.execution.fence, count, bodies))
+            count += len(bodies)
+        return Finish(
+            self.execution.id, self.execution.fence, last_position(self._stretch), None, count
+        )
+
+    async def _fill_unit(self, boundary: PlanAwait, pages: AsyncIterator[Page]) -> Move:
+        execution, fence = self.execution.id, self.execution.fence
+        reopened = self._claimed.reopened
+        if reopened is None:
+            opened = await self._made(OpenUnit(execution, fence, boundary_of(boundary)))
+            unit = opened.execution.units
+        elif reopened.step_id != boundary.id:
+            raise ReplayMismatch(
+                f"an earlier run opened await {reopened.step_id!r} here, and this one meets"
+                f" {boundary.id!r}"
+            )
+        else:
+            unit = reopened.number
+        count, settings = 0, self._tools.settings
+        dispatched = isinstance(boundary.transport, Inbox)
+        async for page in pages:
+            items = tuple(interaction_of(boundary, value, settings) for value in page)
+            await self._made(Append(execution, fence, unit, count, items, dispatched))
+            count += len(items)
+        return CloseUnit(execution, fence, unit, count, boundary.position)
+
+    async def _made(self, move: Move) -> Moved:
+        outcome = await self._commit(move)
+        match outcome:
+            case Moved():
+                return outcome
+            case Mismatch():
+                raise ReplayMismatch(outcome.message)
+            case _:
+                raise Abandoned(getattr(outcome, "reason", None) or str(outcome))
+
+
+async def _closable(pages: AsyncIterator[Page]) -> Any:
+    async for page in pages:
+        yield page
+
+
+class _HoppingCalls:
+    """Calls async functions here, and others on a thread: one hop a page."""
+
+    def __init__(self, execution: Execution, tools: Tools) -> None:
+        self._execution = execution
+        self._tools = tools
+
+    async def call(self, step: PlanStep, value: Any) -> Any:
+        """One value in, one value out; retried in place while the rests are short."""
+        attempt = attempt_of(self._execution, step)
+        while True:
+            try:
+                return await self._call_once(step, value, attempt, None)
+            except StepFailed as error:
+                await self._rest(error)
+                attempt += 1
+
+    async def call_page(self, step: PlanStep, page: Page, numbers: Sequence[int]) -> list[Any]:
+        """A page in, a page out."""
+        if step.is_async:
+            return await self._call_async_page(step, page, numbers)
+        made: list[Any] = []
+        attempt = attempt_of(self._execution, step)
+        while True:
+            run = _PageCall(self, step, page, numbers, made, attempt)
+            await self._tools.pool.run(run, _limit(step, self._tools) * max(1, len(page)))
+            if run.failure is None:
+                return made
+            await self._rest(run.failure)
+            attempt = run.failure.attempt + 1
+
+    async def _call_async_page(
+        self, step: PlanStep, page: Page, numbers: Sequence[int]
+    ) -> list[Any]:
+        room = asyncio.Semaphore(_CONCURRENT_ITEMS)
+
+        async def one(value: Any, number: int) -> Any:
+            async with room:
+                attempt = attempt_of(self._execution, step)
+                while True:
+                    try:
+                        return await self._call_once(step, value, attempt, number)
+                    except StepFailed as error:
+                        await self._rest(error)
+                        attempt += 1
+
+        tasks = [asyncio.ensure_future(one(*each)) for each in zip(page, numbers, strict=True)]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def expand(self, step: PlanStep, value: Any, number: int | None) -> AsyncIterator[Page]:
+        """One value in, a stream out."""
+        async for page in self._yielded(step, value, number):
+            yield page
+
+    async def transform(self, step: PlanStep, pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
+        """A stream in, a stream out."""
+        async for page in self._yielded(step, self._fed(step, pages), None):
+            yield page
+
+    async def consume(self, step: PlanStep, pages: AsyncIterator[Page]) -> Any:
+        """A stream in, one value out."""
+        attempt = attempt_of(self._execution, step)
+        return await self._call_once(step, self._fed(step, pages), attempt, None)
+
+    # --- one call -----------------------------------------------------------------------------
+
+    def prepared(
+        self, step: PlanStep, attempt: int, item: int | None
+    ) -> tuple[Context, dict[str, Any]]:
+        """Context and injected parameters of one call."""
+        context = context_of(self._execution, step, attempt, item, self._tools.clock)
+        return context, arguments_of(step, context, self._tools.resources)
+
+    async def _call_once(self, step: PlanStep, value: Any, attempt: int, item: int | None) -> Any:
+        context, arguments = self.prepared(step, attempt, item)
+        limit = _limit(step, self._tools)
+        try:
+            with entered(context):
+                if step.is_async:
+                    async with asyncio.timeout(limit):
+                        return await step.function(value, **arguments)
+                return await self._tools.pool.run(lambda: step.function(value, **arguments), limit)
+        except (Abandoned, StoreUnavailable, Unfit, StepFailed):
+            raise
+        except Exception as error:
+            raise StepFailed(step, attempt, error) from error
+
+    async def _yielded(self, step: PlanStep, value: Any, item: int | None) -> AsyncIterator[Page]:
+        attempt = attempt_of(self._execution, step)
+        context, arguments = self.prepared(step, attempt, item)
+        size, limit = self._tools.settings.page_items, _limit(step, self._tools)
+        try:
+            if step.is_async:
+                with entered(context):
+                    items = step.function(value, **arguments)
+                page: list[Any] = []
+                while True:
+                    try:
+                        with entered(context):
+                            async with asyncio.timeout(limit):
+                                page.append(await anext(items))
+                    except StopAsyncIteration:
+                        break
+                    if len(page) >= size:
+                        yield page
+                        page = []
+                if page:
+                    yield page
+                return
+            with entered(context):
+                source = iter(
+                    await self._tools.pool.run(lambda: step.function(value, **arguments), limit)
+                )
+            while True:
+                with entered(context):
+                    made = await self._tools.pool.run(lambda: _take(source, size), limit * size)
+                if made:
+                    yield made
+                if len(made) < size:
+                    return
+        except (Abandoned, StoreUnavailable, Unfit, StepFailed):
+            raise
+        except Exception as error:
+            raise StepFailed(step, attempt, error) from error
+
+    def _fed(self, step: PlanStep, pages: AsyncIterator[Page]) -> Any:
+        if step.is_async:
+            return _items(pages)
+        return _blocking_items(pages, asyncio.get_running_loop())
+
+    async def _rest(self, error: StepFailed) -> None:
+        """Rest before another try in place, or raise when there is none."""
+        move = failed(self._execution, error, self._tools.settings, in_place=True)
+        if not isinstance(move, Again):
+            raise error
+        await asyncio.sleep(move.delay_ms / 1000)
+
+
+class _PageCall:
+    """A step over the rest of a page, on a thread; stops at the item that fails."""
+
+    def __init__(
+        self,
+        calls: _HoppingCalls,
+        step: PlanStep,
+        page: Page,
+        numbers: Sequence[int],
+        made: list[Any],
+        attempt: int,
+    ) -> None:
+        self._calls = calls
+        self._step = step
+        self._page = page
+        self._numbers = numbers
+        self._made = made
+        self._attempt = attempt
+        self.failure: StepFailed | None = None
+
+    def __call__(self) -> None:
+        step, made = self._step, self._made
+        attempt = self._attempt
+        for place in range(len(made), len(self._page)):
+            context, arguments = self._calls.prepared(step, attempt, self._numbers[place])
+            try:
+                with entered(context):
+                    made.append(step.function(self._page[place], **arguments))
+            except Exception as error:  # noqa: BLE001 - whatever a step raises
+                self.failure = StepFailed(step, attempt, error)
+                return
+            attempt = 1
+
+
+def _take(source: Iterator[Any], size: int) -> list[Any]:
+    """The next items of a generator, fewer only at its end."""
+    taken: list[Any] = []
+    for item in source:
+        taken.append(item)
+        if len(taken) == size:
+            break
+    return taken
+
+
+async def _items(pages: AsyncIterator[Page]) -> AsyncIterator[Any]:
+    async for page in pages:
+        for item in page:
+            yield item
+
+
+def _blocking_items(pages: AsyncIterator[Page], loop: asyncio.AbstractEventLoop) -> Iterator[Any]:
+    """The items of a stream for a function on a thread: one hop to the event loop a page."""
+
+    async def pull() -> Page | None:
+        return await anext(pages, None)
+
+    while (page := asyncio.run_coroutine_threadsafe(pull(), loop).result()) is not None:
+        yield from page

@@ -1,0 +1,68 @@
+"""The sweeper: deadlines that have passed, what ended units left open, what is old enough to go.
+
+Several processes may sweep the same store: each decision is made under the row's lock, so a second
+sweep finds nothing left to do. Nothing depends on when it runs: admission compares deadlines itself.
+"""
+
+import asyncio
+import logging
+
+from bide.engine.moves import CloseBehind, Expire, Move
+from bide.errors import StoreUnavailable
+from bide.runtime.committer import Committer
+from bide.settings import Settings
+from bide.spi.store import Store
+
+log = logging.getLogger(__name__)
+
+_DAY_MS = 86_400_000
+#: Sweeps between two looks at what can be retired.
+_RETIRE_EVERY = 30
+
+
+class Sweeper:
+    """One loop of one process."""
+
+    def __init__(self, store: Store, committer: Committer, settings: Settings) -> None:
+        self._store = store
+        self._committer = committer
+        self._settings = settings
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to sweep."""
+        self._task = asyncio.create_task(self._run(), name="bide-sweep")
+
+    async def stop(self) -> None:
+        """Sweep no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def sweep(self) -> int:
+        """Settle one batch of what is overdue; gives how many moves that took."""
+        expired, left_open = await self._store.overdue(self._settings.batch_rows)
+        moves: list[Move] = [Expire(each) for each in expired]
+        moves += [CloseBehind(each) for each in left_open]
+        if moves:
+            await self._committer.commit_many(moves)
+        return len(moves)
+
+    async def retire(self) -> int:
+        """Delete one batch of executions that ended longer ago than the retention says."""
+        older_than = await self._store.now() - round(self._settings.retention_days * _DAY_MS)
+        return await self._store.retire(older_than, self._settings.batch_rows)
+
+    async def _run(self) -> None:
+        rounds = 0
+        while True:
+            try:
+                while await self.sweep() >= self._settings.batch_rows:
+                    await asyncio.sleep(0)
+                if rounds % _RETIRE_EVERY == 0:
+                    await self.retire()
+            except StoreUnavailable as error:
+                log.warning("cannot sweep: %s", error)
+            rounds += 1
+            await asyncio.sleep(self._settings.sweep_interval_ms / 1000)

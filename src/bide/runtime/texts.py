@@ -1,0 +1,17 @@
+"""Texts that users choose (keys, actors, tenants): bounded, and such that every store keeps them."""
+
+NAME_MAX = 255
+MESSAGE_MAX = 2_000
+
+
+def check_text(text: str, longest: int = NAME_MAX) -> str | None:
+    """Say what is wrong with a text, or None."""
+    if not text.strip():
+        return "is blank"
+    if len(text) > longest:
+        return f"has {len(text)} characters, at most {longest} are allowed"
+    if "\0" in text:
+        return "holds the character NUL"
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return "holds half a character (a lone surrogate)"
+    return None

@@ -1,0 +1,116 @@
+"""Waiting for an execution to get somewhere, in this process or in another."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from bide.engine.moves import Handover, Outcome
+from bide.errors import StoreUnavailable
+from bide.model.ids import ExecutionId
+from bide.model.records import Execution
+from bide.spi.store import Store
+
+Condition = Callable[[Execution], bool]
+_Waiter = tuple[Condition, asyncio.Future[Execution]]
+_LOOK_UP_MAX = 1_000
+#: Ended executions of this process that are remembered, so that asking for a result that is there
+#: costs no look at the store.
+_ENDED_MAX = 20_000
+
+
+class Watch:
+    """Tells waiters of commits: its own process's at once, others' when it looks again."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiters: dict[ExecutionId, list[_Waiter]] = {}
+        self._ended: dict[ExecutionId, Execution] = {}
+        self._new: list[ExecutionId] = []
+        self._look: asyncio.Task[None] | None = None
+
+    @property
+    def is_waited_on(self) -> bool:
+        """True while anybody waits."""
+        return bool(self._waiters)
+
+    async def until(
+        self, execution: ExecutionId, condition: Condition, timeout_s: float | None
+    ) -> Execution:
+        """Wait until the execution fulfils the condition, and give it as it was then.
+
+        An execution that does not exist is waited for like any other.
+
+        Raises:
+            TimeoutError: it did not in time.
+        """
+        ended = self._ended.get(execution)
+        if ended is not None and condition(ended):
+            return ended
+        future: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
+        waiter = (condition, future)
+        self._waiters.setdefault(execution, []).append(waiter)
+        # Registered first, then looked up: a commit in between is seen by one of the two.
+        self._new.append(execution)
+        if self._look is None:
+            self._look = asyncio.create_task(self._look_up_new())
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await future
+        finally:
+            self._forget(execution, waiter)
+
+    def offer(self) -> Handover | None:
+        """A watcher runs nothing."""
+        return None
+
+    def committed(
+        self, outcomes: Sequence[Outcome], executions: Sequence[Execution], left_ready: int
+    ) -> None:
+        """Tell those who wait for what a commit wrote."""
+        del outcomes, left_ready
+        for execution in executions:
+            if execution.status.is_terminal:
+                self._ended[execution.id] = execution
+            if execution.id in self._waiters:
+                self._tell(execution)
+        while len(self._ended) > _ENDED_MAX:
+            del self._ended[next(iter(self._ended))]
+
+    async def refresh(self) -> None:
+        """Look at the store, for what other processes have done."""
+        await self._look_up(list(self._waiters))
+
+    async def _look_up_new(self) -> None:
+        """Look once for everybody who came while the last look was under way."""
+        try:
+            while self._new:
+                wanted, self._new = self._new, []
+                try:
+                    await self._look_up(wanted)
+                except StoreUnavailable as error:
+                    self._fail(wanted, error)
+        finally:
+            self._look = None
+
+    async def _look_up(self, wanted: Sequence[ExecutionId]) -> None:
+        for start in range(0, len(wanted), _LOOK_UP_MAX):
+            page = wanted[start : start + _LOOK_UP_MAX]
+            for execution in await self._store.executions_by_id(None, page):
+                if execution is not None:
+                    self._tell(execution)
+
+    def _tell(self, execution: Execution) -> None:
+        for condition, future in self._waiters.get(execution.id, ()):
+            if not future.done() and condition(execution):
+                future.set_result(execution)
+
+    def _fail(self, wanted: Sequence[ExecutionId], error: StoreUnavailable) -> None:
+        for execution in wanted:
+            for _, future in self._waiters.get(execution, ()):
+                if not future.done():
+                    future.set_exception(error)
+
+    def _forget(self, execution: ExecutionId, waiter: _Waiter) -> None:
+        waiters = self._waiters[execution]
+        waiters.remove(waiter)
+        if not waiters:
+            del self._waiters[execution]

@@ -1,0 +1,336 @@
+"""The worker: claims what is due, runs its segments, commits what they come to.
+
+Theory of operation
+-------------------
+Executions reach a worker in two ways. It *claims* what is due, oldest first; and the committer of
+its own process *hands over* what a commit has just made ready, which saves both the claim and the
+wait for it. Hand-overs leave some of its room to claims, so that older work is not starved.
+
+Plain segments go to the pool as a batch and come back one by one through an outbox, so that a
+finished one is committed while the others still run. Other segments are tasks on the event loop.
+
+Leases are renewed in a lane of their own. A renewal that is refused means that somebody else has
+the execution; nothing that this worker still writes about it is accepted, since every move carries
+the fence of its claim.
+
+What happens when it crashes here: leases run out, and other workers take over. A stop gives back
+what was not begun and lets the rest finish.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+
+from bide.engine.moves import (
+    Claimed,
+    Fail,
+    GiveBack,
+    Handover,
+    Move,
+    Moved,
+    Outcome,
+    Received,
+    Refused,
+    Submitted,
+    Unstorable,
+)
+from bide.engine.running import ClaimOffer
+from bide.errors import StoreUnavailable
+from bide.model.ids import ExecutionId, format_execution
+from bide.model.records import Execution
+from bide.model.status import ExecutionStatus
+from bide.runtime.committer import Committer
+from bide.runtime.plans import Plans
+from bide.runtime.segment import Again, PlainSegment, SegmentTask, Tools
+from bide.settings import Settings
+from bide.spi.store import LeaseKey, Store
+
+log = logging.getLogger(__name__)
+
+_POLL_FIRST_S = 0.05
+_RECOMMIT_S = 0.25
+#: The part of a worker's room that hand-overs may take.
+_HANDOVER_SHARE = 0.75
+
+
+class Worker:
+    """Runs segments of the pipelines of one app in this process."""
+
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        committer: Committer,
+        plans: Plans,
+        tools: Tools,
+        settings: Settings,
+        *,
+        concurrency: int,
+        fingerprints: frozenset[str],
+    ) -> None:
+        self.name = name
+        self._store = store
+        self._committer = committer
+        self._plans = plans
+        self._tools = tools
+        self._settings = settings
+        self._concurrency = concurrency
+        self._fingerprints = fingerprints
+        self._running: dict[ExecutionId, int] = {}
+        #: Claims of plain segments that no thread has begun yet.
+        self._tasks: dict[ExecutionId, asyncio.Task[None]] = {}
+        self._wake = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        self._loop = asyncio.get_running_loop()
+        self._outbox: deque[tuple[PlainSegment, Move | Again]] = deque()
+        self._outbox_signalled = False
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._loops = [
+            asyncio.create_task(self._claim_loop(), name="bide-claim"),
+            asyncio.create_task(self._renew_loop(), name="bide-renew"),
+        ]
+
+    async def stop(self, timeout_s: float) -> None:
+        """Claim no more; let running segments finish, and give back what was not begun."""
+        self._stopping = True
+        self._wake.set()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("stopping with %d segments unfinished", len(self._running))
+        for task in (*self._loops, *self._tasks.values()):
+            task.cancel()
+        for task in self._loops:
+            with suppress(asyncio.CancelledError):
+                await task
+        await self._give_back(list(self._running.items()))
+
+    def wake(self) -> None:
+        """Look for due executions now."""
+        self._wake.set()
+
+    @property
+    def running(self) -> int:
+        """How many executions it holds."""
+        return len(self._running)
+
+    # --- as a follower of commits -------------------------------------------------------------
+
+    def offer(self) -> Handover | None:
+        """What it would take over from the next commit."""
+        slots = int(self._concurrency * _HANDOVER_SHARE) - len(self._running)
+        if self._stopping or slots <= 0 or not self._fingerprints:
+            return None
+        return Handover(self.name, self._settings.lease_ms, slots, self._fingerprints)
+
+    def committed(
+        self, outcomes: Sequence[Outcome], executions: Sequence[Execution], left_ready: int
+    ) -> None:
+        """Take what the commit handed over; look for the rest."""
+        del executions
+        claims = [
+            outcome.claimed
+            for outcome in outcomes
+            if isinstance(outcome, Submitted | Received | Moved) and outcome.claimed is not None
+        ]
+        if claims:
+            self._take(claims)
+        if left_ready:
+            self._wake.set()
+
+    # --- claiming -----------------------------------------------------------------------------
+
+    async def _claim_loop(self) -> None:
+        pause = _POLL_FIRST_S
+        while not self._stopping:
+            self._wake.clear()
+            room = self._concurrency - len(self._running)
+            claimed: list[Claimed] = []
+            if room > 0 and self._fingerprints:
+                try:
+                    claimed = await self._store.claim(self._claim_offer(room))
+                except StoreUnavailable as error:
+                    log.warning("cannot claim: %s", error)
+            if claimed:
+                self._take(claimed)
+                pause = _POLL_FIRST_S
+                if len(claimed) >= room:
+                    await self._pause(_POLL_FIRST_S)
+                continue
+            await self._pause(pause)
+            pause = min(pause * 2, self._settings.poll_max_ms / 1000)
+
+    def _claim_offer(self, room: int) -> ClaimOffer:
+        limit = min(room, self._settings.batch_rows)
+        return ClaimOffer(
+            self.name,
+            self._settings.lease_ms,
+            limit,
+            self._fingerprints,
+            self._settings.lease_takeovers_max,
+        )
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+
+    async def _renew_loop(self) -> None:
+        while True:
+            held = list(self._running.items())
+            await asyncio.sleep(self._settings.lease_renew_ms / 1000)
+            # What came since is young; what is gone needs none.
+            leases = [
+                LeaseKey(id_, fence) for id_, fence in held if self._running.get(id_) == fence
+            ]
+            if not leases:
+                continue
+            try:
+                kept = await self._store.renew(leases, self._settings.lease_ms)
+            except StoreUnavailable as error:
+                log.warning("cannot renew %d leases: %s", len(leases), error)
+                continue
+            for lease, is_kept in zip(leases, kept, strict=True):
+                if not is_kept:
+                    self._lost(lease)
+
+    def _lost(self, lease: LeaseKey) -> None:
+        log.warning("lost the lease on %s", format_execution(lease.execution))
+        if self._running.get(lease.execution) == lease.fence:
+            self._forget(lease.execution)
+        task = self._tasks.get(lease.execution)
+        if task is not None:
+            task.cancel()
+
+    # --- running ------------------------------------------------------------------------------
+
+    def _take(self, claims: Sequence[Claimed]) -> None:
+        if self._stopping:
+            back = [(each.execution.id, each.execution.fence) for each in claims]
+            self._loop.create_task(self._give_back(back))
+            return
+        self._idle.clear()
+        plain: list[PlainSegment] = []
+        for claimed in claims:
+            execution = claimed.execution
+            self._running[execution.id] = execution.fence
+            stretch = self._plans.stretch(execution.fingerprint)
+            if stretch.is_plain and claimed.body is not None:
+                plain.append(PlainSegment(claimed, stretch, self._tools, self._post))
+            else:
+                task = self._loop.create_task(
+                    self._run_task(SegmentTask(claimed, stretch, self._tools, self._commit))
+                )
+                self._tasks[execution.id] = task
+        if plain:
+            self._tools.pool.put(plain)
+
+    async def _run_task(self, segment: SegmentTask) -> None:
+        execution = segment.execution
+        try:
+            move = await segment.run()
+        finally:
+            if self._tasks.get(execution.id) is asyncio.current_task():
+                del self._tasks[execution.id]
+        if move is None:
+            self._forget(execution.id)
+        else:
+            self._finish(execution, move)
+
+    async def _commit(self, move: Move) -> Outcome:
+        return await self._committer.commit(move)
+
+    def _post(self, segment: PlainSegment, move: Move | Again) -> None:
+        """Take a finished segment from whichever thread it ran on."""
+        self._outbox.append((segment, move))
+        if not self._outbox_signalled:
+            self._outbox_signalled = True
+            self._loop.call_soon_threadsafe(self._collect)
+
+    def _collect(self) -> None:
+        self._outbox_signalled = False
+        while self._outbox:
+            segment, move = self._outbox.popleft()
+            if isinstance(move, Again):
+                self._loop.call_later(move.delay_ms / 1000, self._tools.pool.put, [segment])
+            elif self._running.get(segment.execution.id) == segment.execution.fence:
+                self._finish(segment.execution, move)
+
+    # --- committing what came of it -----------------------------------------------------------
+
+    def _finish(self, execution: Execution, move: Move) -> None:
+        if isinstance(move, GiveBack):
+            self._drop(execution.fingerprint)
+
+        def done(result: list[Outcome] | StoreUnavailable) -> None:
+            if isinstance(result, StoreUnavailable):
+                # The lease is kept for as long as the store cannot say otherwise.
+                self._loop.call_later(_RECOMMIT_S, self._finish, execution, move)
+                return
+            self._settled(execution, move, result[0])
+
+        self._committer.add([move], done)
+
+    def _settled(self, execution: Execution, move: Move, outcome: Outcome) -> None:
+        id_ = execution.id
+        match outcome:
+            case Unstorable() if not isinstance(move, Fail):
+                self._finish(execution, _unstorable(execution, outcome.message))
+                return
+            case Moved():
+                pass
+            case Refused(reason):
+                log.info("a move of %s came to nothing: %s", format_execution(id_), reason)
+            case _ if not isinstance(move, Fail):
+                message = getattr(outcome, "message", "")
+                self._finish(execution, _replaced(execution, message))
+                return
+            case _:
+                log.error("%s cannot be ended: %s", format_execution(id_), outcome)
+        # A commit that hands the same execution over again has raised the fence.
+        if self._running.get(id_) == execution.fence:
+            self._forget(id_)
+
+    def _forget(self, id_: ExecutionId) -> None:
+        self._running.pop(id_, None)
+        if not self._running:
+            self._idle.set()
+
+    def _drop(self, fingerprint: str) -> None:
+        """Claim no more of what this process cannot read."""
+        if fingerprint in self._fingerprints:
+            self._fingerprints -= {fingerprint}
+            log.error(
+                "stored values do not validate against this deployment; no longer claiming %s",
+                fingerprint,
+            )
+
+    async def _give_back(self, held: Sequence[tuple[ExecutionId, int]]) -> None:
+        if not held:
+            return
+        with suppress(StoreUnavailable):
+            await self._store.transact([GiveBack(id_, fence) for id_, fence in held])
+        for id_, _ in held:
+            self._forget(id_)
+
+
+def _unstorable(execution: Execution, message: str) -> Fail:
+    return Fail(
+        execution.id, execution.fence, ExecutionStatus.DLQ, execution.step_index, None,
+        execution.attempt, "unstorable", message,
+    )  # fmt: skip
+
+
+def _replaced(execution: Execution, message: str) -> Fail:
+    return Fail(
+        execution.id, execution.fence, ExecutionStatus.DLQ, execution.step_index, None,
+        execution.attempt, "replay-mismatch", message,
+    )  # fmt: skip
