@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
-from typing_extensions import Self, TypeVar
+from typing_extensions import TypeVar
 
 from bide.app.handles import Execution, interaction_of
 from bide.authoring.answers import Interaction, Receipt
@@ -147,12 +147,12 @@ class App:
             resources=self.resources,
             settings=settings or self.settings,
         )
-        copy._given = {**self._given, **(resources or {})}  # noqa: SLF001 - its own class
+        copy._given = {**self._given, **(resources or {})}
         return copy
 
     def blocking(self) -> "BlockingApp":
         """The same verbs for code that is not async; opens at first use, safe after a fork."""
-        from bide.app.blocking import BlockingApp  # noqa: PLC0415 - the two need each other
+        from bide.app.blocking import BlockingApp
 
         if self._blocking is None:
             self._blocking = BlockingApp(self)
@@ -165,7 +165,7 @@ class App:
 
         Without `identify` it answers local callers only.
         """
-        from bide.web.app import create_asgi  # noqa: PLC0415 - the edge is above, and optional
+        from bide.web.app import create_asgi
 
         return create_asgi(self, identify=identify)
 

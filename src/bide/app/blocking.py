@@ -8,9 +8,9 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine, Iterable, Iterator
-from typing import Any, Generic, overload
+from typing import Any, Generic, Self, overload
 
-from typing_extensions import Self, TypeVar
+from typing_extensions import TypeVar
 
 from bide.app.app import DEFAULT_TENANT, App
 from bide.app.handles import Execution
@@ -243,7 +243,7 @@ class BlockingApp:
         self, pipeline: Pipeline[Any, Any] | str, id: str, *, tenant: str = DEFAULT_TENANT
     ) -> BlockingExecution[Any]:
         """A handle on an execution that exists."""
-        execution: Execution[Any] = self._app.execution(pipeline, id, tenant=tenant)  # type: ignore[arg-type]  # either overload
+        execution: Execution[Any] = self._app.execution(pipeline, id, tenant=tenant)
         return BlockingExecution(self._portal, execution)
 
     @overload

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from bide.authoring.answers import Answer, Receipt
+from bide.authoring.answers import Outcome as WireOutcome
 from bide.engine.moves import Admit, Failure, Outcome, Received, Unstorable
 from bide.errors import FieldError, LimitExceeded, PayloadError, StoreUnavailable
 from bide.model.ids import InteractionId, format_execution, parse_interaction
@@ -43,20 +44,19 @@ class Typed:
     failure: tuple[str, str] | None = None
 
 
-class _Refusal(Exception):  # noqa: N818 - becomes a receipt, never an error
+class _Refusal(Exception):
     def __init__(self, code: str, detail: str, errors: Sequence[FieldError] = ()) -> None:
         super().__init__(detail)
         self.code = code
         self.errors = tuple(errors)
 
 
-_CODES = {
+_OUTCOMES: dict[ReceiptOutcome, WireOutcome] = {
     ReceiptOutcome.APPLIED: "applied",
     ReceiptOutcome.DUPLICATE: "duplicate",
     ReceiptOutcome.CONFLICT: "conflict",
     ReceiptOutcome.LATE: "late",
     ReceiptOutcome.BUFFERED: "buffered",
-    ReceiptOutcome.UNKNOWN: "not-found",
 }
 _DETAILS = {
     ReceiptOutcome.CONFLICT: "another answer was admitted before; it stays",
@@ -301,10 +301,10 @@ def _reply(completion: Completion | Typed, place: InteractionId, outcome: Outcom
         return _unknown(completion)
     receipt = Receipt(
         interaction_id=_named(completion),
-        outcome=outcome.outcome.value,
+        outcome=_OUTCOMES[outcome.outcome],
         execution_id=format_execution(place.execution),
         step_id=outcome.step_id,
         status=outcome.status.name if outcome.status else None,
     )
     detail = outcome.reason or _DETAILS.get(outcome.outcome, "")
-    return Reply(receipt=receipt, code=_CODES[outcome.outcome], detail=detail)
+    return Reply(receipt=receipt, code=_OUTCOMES[outcome.outcome], detail=detail)

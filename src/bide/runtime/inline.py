@@ -15,6 +15,7 @@ from bide.authoring.context import Context, entered
 from bide.errors import DefinitionError
 from bide.planning import flow
 from bide.planning.flow import Page, Stream
+from bide.planning.hints import ResourceKey
 from bide.planning.plan import Plan, PlanStep
 from bide.runtime.clock import system_clock
 
@@ -22,7 +23,7 @@ _PAGE = 500
 log = logging.getLogger("bide.step")
 
 
-async def run_inline(plan: Plan, value: Any, resources: Mapping[type, object]) -> Any:
+async def run_inline(plan: Plan, value: Any, resources: Mapping[ResourceKey, object]) -> Any:
     """Run a pipeline in memory; gives its result, a list for a stream.
 
     Raises:
@@ -58,7 +59,7 @@ async def run_inline(plan: Plan, value: Any, resources: Mapping[type, object]) -
 class _DirectCalls:
     """Calls functions where they stand."""
 
-    def __init__(self, execution_id: str, resources: Mapping[type, object]) -> None:
+    def __init__(self, execution_id: str, resources: Mapping[ResourceKey, object]) -> None:
         self._execution_id = execution_id
         self._resources = resources
 
@@ -114,8 +115,7 @@ class _DirectCalls:
             clock=lambda: datetime.fromtimestamp(system_clock() / 1000, UTC),
         )
         wanted: dict[str, Any] = {
-            name: context if kind is Context else self._resources[kind]  # type: ignore[index]  # keyed by what hints found
-            for name, kind in step.wants
+            name: context if kind is Context else self._resources[kind] for name, kind in step.wants
         }
         with entered(context):
             return step.function(value, **wanted)

@@ -59,7 +59,7 @@ from bide.model.status import ExecutionStatus
 from bide.planning import flow
 from bide.planning.flow import Page, Stream
 from bide.planning.hints import ResourceKey
-from bide.planning.plan import PlanAwait, PlanKeep, PlanRoute, PlanStep
+from bide.planning.plan import PlanAwait, PlanRoute, PlanStep
 from bide.runtime.plans import Stretch
 from bide.runtime.pool import StepPool
 from bide.settings import Settings
@@ -73,7 +73,7 @@ _MESSAGE_MAX = 1_000
 _CONCURRENT_ITEMS = 64
 
 
-class Unfit(Exception):  # noqa: N818 - a signal and no error: another deployment can run it
+class Unfit(Exception):
     """What is stored does not validate against this process's types."""
 
 
@@ -87,7 +87,7 @@ class StepFailed(Exception):
         self.error = error
 
 
-class Abandoned(Exception):  # noqa: N818 - nothing is left to do for this worker
+class Abandoned(Exception):
     """The lease was lost, or the unit has ended: whatever this segment does comes to nothing."""
 
 
@@ -232,8 +232,8 @@ def back_off_ms(step: PlanStep, attempt: int) -> int:
 
     Jitter keeps a thousand steps that failed together from coming back together.
     """
-    longest = min(step.retry.longest_ms, step.retry.first_ms * 2 ** min(attempt - 1, 30))
-    return round(longest * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, hides nothing
+    doubled: int = step.retry.first_ms * 2 ** min(attempt - 1, 30)
+    return round(min(step.retry.longest_ms, doubled) * random.uniform(0.5, 1.0))
 
 
 def failed(
@@ -344,12 +344,11 @@ class PlainSegment:
             self._index = 0
         while self._index < len(elements):
             element = elements[self._index]
-            if isinstance(element, PlanRoute):
-                element = element.select(self._value)
-            if isinstance(element, PlanAwait):
-                return park_of(self.execution, element, self._value, self._tools.settings)
-            if isinstance(element, PlanStep):
-                self._value = self._call(element)
+            part = element.select(self._value) if isinstance(element, PlanRoute) else element
+            if isinstance(part, PlanAwait):
+                return park_of(self.execution, part, self._value, self._tools.settings)
+            if isinstance(part, PlanStep):
+                self._value = self._call(part)
                 self._attempt = None
             self._index += 1
         return finish_of(self.execution, self._stretch, self._value, self._tools.settings)

@@ -175,7 +175,8 @@ class Service:
         self, tenant: str, execution_id: str, timeout_s: float, *, parked: bool = False
     ) -> ExecutionView | None:
         """Wait until the execution is terminal (or, with `parked`, waits outside); then, or when
-        the time is up, say where it stands."""
+        the time is up, say where it stands.
+        """
         execution = await self._find(tenant, execution_id)
         if execution is None:
             return None
@@ -331,7 +332,8 @@ class Service:
         self, tenant: str, completions: Sequence[Completion]
     ) -> list[Reply | None]:
         """Take in many, in shared commits; a receipt each, in order. None for each that the
-        store failed on: nothing of it was acknowledged."""
+        store failed on: nothing of it was acknowledged.
+        """
         return await self._admission.admit(tenant, completions)
 
     # --- dead letters and checks --------------------------------------------------------------

@@ -58,8 +58,9 @@ class Sweeper:
         rounds = 0
         while True:
             try:
-                while await self.sweep() >= self._settings.batch_rows:
-                    await asyncio.sleep(0)
+                full = True
+                while full:
+                    full = await self.sweep() >= self._settings.batch_rows
                 if rounds % _RETIRE_EVERY == 0:
                     await self.retire()
             except StoreUnavailable as error:

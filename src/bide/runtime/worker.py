@@ -79,7 +79,6 @@ class Worker:
         self._concurrency = concurrency
         self._fingerprints = fingerprints
         self._running: dict[ExecutionId, int] = {}
-        #: Claims of plain segments that no thread has begun yet.
         self._tasks: dict[ExecutionId, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -87,6 +86,7 @@ class Worker:
         self._outbox: deque[tuple[PlainSegment, Move | Again]] = deque()
         self._outbox_signalled = False
         self._stopping = False
+        self._late: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -111,6 +111,8 @@ class Worker:
         for task in self._loops:
             with suppress(asyncio.CancelledError):
                 await task
+        if self._late is not None:
+            await self._late
         await self._give_back(list(self._running.items()))
 
     def wake(self) -> None:
@@ -215,7 +217,7 @@ class Worker:
     def _take(self, claims: Sequence[Claimed]) -> None:
         if self._stopping:
             back = [(each.execution.id, each.execution.fence) for each in claims]
-            self._loop.create_task(self._give_back(back))
+            self._late = self._loop.create_task(self._give_back(back))
             return
         self._idle.clear()
         plain: list[PlainSegment] = []

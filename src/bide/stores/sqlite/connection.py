@@ -13,6 +13,8 @@ from bide.errors import StoreUnavailable
 BUSY_TIMEOUT_MS = 10_000
 _CACHE_STATEMENTS = 512
 _WAL_PAGES = 4_000
+_FIXED = (3, 51, 3)
+_FIXED_BEFORE = ((3, 50, 7), (3, 44, 6))
 _MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 
 
@@ -23,13 +25,8 @@ def check_version(version: str | None = None) -> None:
     """
     text = version or apsw.sqlite_lib_version()
     number = tuple(int(part) for part in text.split("."))[:3]
-    if (
-        number >= (3, 51, 3)
-        or number[:2] in {(3, 50), (3, 44)}
-        and number[2]
-        >= (
-            7 if number[1] == 50 else 6  # noqa: PLR2004 - the fixed releases named above
-        )
+    if number >= _FIXED or any(
+        number[:2] == fixed[:2] and number >= fixed for fixed in _FIXED_BEFORE
     ):
         return
     raise StoreUnavailable(

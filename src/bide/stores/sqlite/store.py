@@ -496,16 +496,16 @@ def _keys(ids: Sequence[ExecutionId]) -> list[tuple[ExecutionId]]:
 
 
 def _execution(row: Row) -> Execution:
-    return Execution(*row[:3], _EXECUTION[row[3]], *row[4:])  # type: ignore[arg-type]  # 1 to 8
+    return Execution._make((*row[:3], _EXECUTION[row[3]], *row[4:]))
 
 
 def _unit(row: Row) -> Unit:
-    return Unit(*row[:5], _UNIT[row[5]], bool(row[6]), *row[7:])  # type: ignore[arg-type]  # 1 to 6
+    return Unit._make((*row[:5], _UNIT[row[5]], bool(row[6]), *row[7:]))
 
 
 def _interaction(row: Row) -> Interaction:
     source = AnswerSource(row[19]) if row[19] else None
-    return Interaction(*row[:6], _INTERACTION[row[6]], *row[7:19], source, *row[20:])  # type: ignore[arg-type]  # 1 to 8
+    return Interaction._make((*row[:6], _INTERACTION[row[6]], *row[7:19], source, *row[20:]))
 
 
 def _asked(row: Row) -> Asked:
@@ -517,4 +517,4 @@ def _asked(row: Row) -> Asked:
 
 
 def _dead_letter(row: Row) -> DeadLetter:
-    return DeadLetter(*row[:3], ExecutionStatus(row[3]), *row[4:])
+    return DeadLetter._make((*row[:3], ExecutionStatus(row[3]), *row[4:]))
