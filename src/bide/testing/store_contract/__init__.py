@@ -26,9 +26,26 @@ import pytest
 import pytest_asyncio
 
 from bide.testing.clock import FakeClock
+from bide.testing.store_contract.admitting import TestAdmit, TestCloseBehind, TestDeadline
+from bide.testing.store_contract.commits import (
+    TestCancelledCaller,
+    TestDurability,
+    TestPoison,
+    TestTime,
+    TestTwice,
+    TestUnknownOutcome,
+)
 from bide.testing.store_contract.harness import Driver, Faults, StoreFactory
 from bide.testing.store_contract.invariants import check_invariants
 from bide.testing.store_contract.law import TestAbsentRows, TestExecutionTable, TestInteractionTable
+from bide.testing.store_contract.reading import (
+    TestExecutions,
+    TestHandle,
+    TestPending,
+    TestTenantWall,
+    TestUpkeep,
+)
+from bide.testing.store_contract.running import TestClaim, TestHandover, TestLease, TestSegment
 from bide.testing.store_contract.submitting import TestSubmit
 from bide.testing.store_contract.waiting import TestPark, TestReplay, TestStream
 
@@ -36,12 +53,30 @@ __all__ = [
     "Faults",
     "StoreFactory",
     "TestAbsentRows",
+    "TestAdmit",
+    "TestCancelledCaller",
+    "TestClaim",
+    "TestCloseBehind",
+    "TestDeadline",
+    "TestDurability",
     "TestExecutionTable",
+    "TestExecutions",
+    "TestHandle",
+    "TestHandover",
     "TestInteractionTable",
+    "TestLease",
     "TestPark",
+    "TestPending",
+    "TestPoison",
     "TestReplay",
+    "TestSegment",
     "TestStream",
     "TestSubmit",
+    "TestTenantWall",
+    "TestTime",
+    "TestTwice",
+    "TestUnknownOutcome",
+    "TestUpkeep",
     "driver",
     "pytestmark",
 ]

@@ -5,7 +5,7 @@ do is left out of it as None; the tests that need it are then skipped with the r
 never silently.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
@@ -127,6 +127,10 @@ class Stream(NamedTuple):
         """The interaction for an item."""
         return InteractionId(*self.unit, item)
 
+    def open(self) -> OpenUnit:
+        """Open the unit."""
+        return OpenUnit(self.id, self.fence, boundary())
+
     def append(self, first: int, count: int) -> Append:
         """Store further items."""
         return Append(self.id, self.fence, self.unit.number, first, askings(count, first), True)
@@ -217,10 +221,9 @@ class Driver:
         return await self.store.claim(self.offer(owner, limit))
 
     async def running(self, *, tenant: str = TENANT) -> Claimed:
-        """An execution that has just been claimed; nothing else may be due."""
-        await self.submit(tenant=tenant)
-        [claimed] = await self.claim()
-        return claimed
+        """An execution that has just been claimed, with whatever else was due."""
+        id = await self.submit(tenant=tenant)
+        return next(one for one in await self.claim() if one.execution.id == id)
 
     async def parked(
         self,
@@ -229,28 +232,34 @@ class Driver:
         timeout_ms: int = DAY,
         dispatched: bool = True,
         group: str | None = None,
+        fallback: bytes | None = None,
     ) -> InteractionId:
         """An execution that waits for one answer."""
         execution = (await self.running(tenant=tenant)).execution
-        request = asking(timeout_ms=timeout_ms, group=group)
+        request = asking(timeout_ms=timeout_ms, group=group)._replace(fallback=fallback)
         at = boundary(dispatched=dispatched)
         expect(await self.one(Park(execution.id, execution.fence, at, request)), Moved)
         return InteractionId(execution.id, 1, 0)
 
-    async def stream(self, items: int = 0, *, timeout_ms: int = DAY) -> Stream:
+    async def stream(
+        self, items: int = 0, *, timeout_ms: int = DAY, fallback: bytes | None = None
+    ) -> Stream:
         """An execution that reads its source and has stored `items` of it."""
         claimed = await self.running()
         execution = claimed.execution
         opened = await self.one(OpenUnit(execution.id, execution.fence, boundary()))
         stream = Stream(claimed, UnitId(execution.id, expect(opened, Moved).execution.units))
         if items:
-            append = stream.append(0, items)._replace(items=askings(items, timeout_ms=timeout_ms))
-            expect(await self.one(append), Moved)
+            asked = askings(items, timeout_ms=timeout_ms)
+            asked = tuple(one._replace(fallback=fallback) for one in asked)
+            expect(await self.one(stream.append(0, items)._replace(items=asked)), Moved)
         return stream
 
-    async def parked_stream(self, items: int, *, timeout_ms: int = DAY) -> Stream:
+    async def parked_stream(
+        self, items: int, *, timeout_ms: int = DAY, fallback: bytes | None = None
+    ) -> Stream:
         """An execution that waits for the answers of `items` items."""
-        stream = await self.stream(items, timeout_ms=timeout_ms)
+        stream = await self.stream(items, timeout_ms=timeout_ms, fallback=fallback)
         expect(await self.one(stream.close(items)), Moved)
         return stream
 
@@ -326,7 +335,7 @@ class Driver:
     # --- what not every store can do ----------------------------------------------------------
 
     @asynccontextmanager
-    async def another(self, clock: Clock | None = None) -> AsyncIterator[Store]:
+    async def another(self, clock: Clock | None = None) -> AsyncGenerator[Store]:
         """One more handle on the same data, or a visible skip."""
         if self.factory.another is None:
             pytest.skip(f"{self.factory.name}: its data cannot be shared by two handles")

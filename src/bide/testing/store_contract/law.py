@@ -14,7 +14,6 @@ from bide.engine.moves import (
     Cancel,
     Claimed,
     CloseBehind,
-    ClosedBehind,
     Expire,
     Fail,
     Failure,
@@ -28,6 +27,7 @@ from bide.engine.moves import (
     Received,
     Refused,
     Retry,
+    Settled,
     StoreResults,
 )
 from bide.engine.transitions import (
@@ -159,9 +159,9 @@ STAGES: dict[str, tuple[ExecutionStatus, bool, Stage]] = {
 }
 
 
-def _stream_of(scene: Scene, execution: Execution) -> Stream:
+def _stream_of(execution: Execution) -> Stream:
     """A stream's moves with the current fence, also where there never was a unit."""
-    return Stream(Claimed(execution, None, None, None), UnitId(scene.id, execution.units or 1))
+    return Stream(Claimed(execution, None, None, None), UnitId(execution.id, execution.units or 1))
 
 
 class Try(NamedTuple):
@@ -171,35 +171,39 @@ class Try(NamedTuple):
     event: ExecutionEvent | None
     #: Whether a unit has to be open; None where it makes no difference.
     unit_open: bool | None
-    move: Callable[[Execution, Stream], Move]
 
 
 TRIES: dict[str, Try] = {
-    "park": Try(
-        ExecutionEvent.PARKED, False, lambda e, _s: Park(e.id, e.fence, boundary(), asking())
-    ),
-    "open": Try(
-        ExecutionEvent.UNIT_OPENED, False, lambda e, _s: OpenUnit(e.id, e.fence, boundary())
-    ),
-    "append": Try(None, True, lambda _e, s: s.append(2, 2)),
-    "close": Try(ExecutionEvent.PARKED, True, lambda _e, s: s.close(2)),
-    "store results": Try(None, None, lambda e, _s: StoreResults(e.id, e.fence, 0, (b"1",))),
-    "finish": Try(ExecutionEvent.SUCCEEDED, False, lambda e, _s: Finish(e.id, e.fence, 2, b"1")),
-    "retry": Try(
-        ExecutionEvent.RETRY_SCHEDULED, None, lambda e, _s: Retry(e.id, e.fence, 0, 1, 10, "down")
-    ),
-    "give back": Try(ExecutionEvent.GIVEN_BACK, None, lambda e, _s: GiveBack(e.id, e.fence)),
-    "fail": Try(
-        ExecutionEvent.FAILED,
-        None,
-        lambda e, _s: Fail(e.id, e.fence, ExecutionStatus.FAILED, 0, "charge", 1, "boom", "broke"),
-    ),
-    "give up": Try(
-        ExecutionEvent.DEAD_LETTERED,
-        None,
-        lambda e, _s: Fail(e.id, e.fence, ExecutionStatus.DLQ, 0, "charge", 9, "boom", "broke"),
-    ),
+    "park": Try(ExecutionEvent.PARKED, unit_open=False),
+    "open": Try(ExecutionEvent.UNIT_OPENED, unit_open=False),
+    "append": Try(None, unit_open=True),
+    "close": Try(ExecutionEvent.PARKED, unit_open=True),
+    "store results": Try(None, unit_open=None),
+    "finish": Try(ExecutionEvent.SUCCEEDED, unit_open=False),
+    "retry": Try(ExecutionEvent.RETRY_SCHEDULED, unit_open=None),
+    "give back": Try(ExecutionEvent.GIVEN_BACK, unit_open=None),
+    "fail": Try(ExecutionEvent.FAILED, unit_open=None),
+    "give up": Try(ExecutionEvent.DEAD_LETTERED, unit_open=None),
 }
+
+
+def _move(name: str, execution: Execution) -> Move:
+    """The move of that name, with the fence of the row."""
+    id, fence = execution.id, execution.fence
+    stream = _stream_of(execution)
+    moves: dict[str, Move] = {
+        "park": Park(id, fence, boundary(), asking()),
+        "open": OpenUnit(id, fence, boundary()),
+        "append": stream.append(2, 2),
+        "close": stream.close(2),
+        "store results": StoreResults(id, fence, 0, (b"1",)),
+        "finish": Finish(id, fence, 2, b"1"),
+        "retry": Retry(id, fence, 0, 1, 10, "down"),
+        "give back": GiveBack(id, fence),
+        "fail": Fail(id, fence, ExecutionStatus.FAILED, 0, "charge", 1, "boom", "it broke"),
+        "give up": Fail(id, fence, ExecutionStatus.DLQ, 0, "charge", 9, "boom", "it broke"),
+    }
+    return moves[name]
 
 
 class TestExecutionTable:
@@ -227,7 +231,7 @@ class TestExecutionTable:
         assert execution.status is status
         before = await driver.dump()
 
-        outcome = await driver.one(attempted.move(execution, _stream_of(scene, execution)))
+        outcome = await driver.one(_move(name, execution))
 
         legal = status is ExecutionStatus.RUNNING and attempted.unit_open in {None, unit_open}
         if not legal:
@@ -257,7 +261,7 @@ class TestExecutionTable:
 
         for fence in (execution.fence, execution.fence - 1, taken.execution.fence + 1):
             stale = execution._replace(fence=fence)
-            outcome = await driver.one(TRIES[name].move(stale, _stream_of(scene, stale)))
+            outcome = await driver.one(_move(name, stale))
             assert isinstance(outcome, Refused), outcome
 
         assert await driver.dump() == before
@@ -474,10 +478,9 @@ class TestInteractionTable:
             assert isinstance(outcome, Refused)
             assert await driver.dump() == before
             return
-        assert isinstance(outcome, Moved)
+        assert outcome == Settled(scene.interaction)
         asked = await driver.asked(scene.interaction)
-        assert outcome.execution == await driver.execution(scene.id)
-        assert outcome.execution.status is ExecutionStatus.FAILED
+        assert (await driver.execution(scene.id)).status is ExecutionStatus.FAILED
         assert asked.interaction.status is follows
         assert asked.unit.status is after(UNIT, unit_status, UnitEvent.TIMED_OUT)
 
@@ -496,7 +499,7 @@ class TestInteractionTable:
             assert isinstance(outcome, Refused)
             assert await driver.dump() == before
             return
-        assert outcome == ClosedBehind(scene.interaction)
+        assert outcome == Settled(scene.interaction)
         asked = await driver.asked(scene.interaction)
         assert asked.interaction.status is follows
         assert asked.unit.status is unit_status
@@ -513,7 +516,7 @@ class TestAbsentRows:
         absent = known._replace(id=driver.new_id(), fence=0)
         before = await driver.dump()
 
-        outcome = await driver.one(TRIES[name].move(absent, _stream_of(Scene(absent.id), absent)))
+        outcome = await driver.one(_move(name, absent))
 
         assert isinstance(outcome, Refused | Mismatch), outcome
         assert await driver.dump() == before

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bide.engine.moves import Cancel, KeyTaken, Refused, Submit, Submitted
+from bide.engine.moves import Cancel, KeyTaken, Move, Refused, Submit, Submitted
 from bide.model.status import ExecutionStatus, JournalKind
 from bide.spi.store import ExecutionQuery
 from bide.testing.store_contract.harness import OTHER_TENANT, TENANT, Driver, expect
@@ -46,6 +46,17 @@ class TestSubmit:
         transacted = await driver.store.transact(moves)
 
         assert transacted.left_ready == 2
+
+    async def test_tells_what_was_written(self, driver: Driver) -> None:
+        """A commit gives every execution that it wrote, once, as it is now; whoever waits is told."""
+        moves: list[Move] = [driver.submission("same"), driver.submission("same")]
+        ended = driver.submission()
+        moves += [ended, Cancel(ended.execution, TENANT, "no"), Cancel(driver.new_id(), TENANT, "")]
+
+        transacted = await driver.store.transact(moves)
+
+        listed = await driver.store.executions(ExecutionQuery(TENANT))
+        assert sorted(transacted.executions) == sorted(listed)
 
     async def test_same_key_same_input(self, driver: Driver) -> None:
         """The same key with the same input is the same execution, in a later batch as well."""
