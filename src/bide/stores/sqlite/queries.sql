@@ -137,7 +137,8 @@ order by item limit ?
 
 -- name: results_page
 select r.body from executions e cross join results r on r.execution = e.id
-where e.id = ? and e.tenant = ? and e.status = 5 and r.item >= ?
+-- A repeat of the segment may have given fewer than the run before it.
+where e.id = ? and e.tenant = ? and e.status = 5 and r.item >= ? and r.item < e.result_count
 order by r.item limit ?
 
 -- name: executions_page

@@ -7,7 +7,7 @@
 create table executions (
     id blob primary key,
     tenant text not null check (not instr(tenant, char(0))),
-    pipeline text not null,
+    pipeline text not null check (not instr(pipeline, char(0))),
     status integer not null,
     version integer not null,
     fingerprint text not null,
@@ -21,7 +21,7 @@ create table executions (
     resumed integer not null,
     created_at integer not null,
     updated_at integer not null,
-    error_code text,
+    error_code text check (not instr(error_code, char(0))),
     error_message text check (not instr(error_message, char(0))),
     result blob,
     result_count integer,
@@ -75,8 +75,8 @@ create table interactions (
     tenant text not null,
     step_id text not null,
     status integer not null,
-    group_name text,
-    assignee text,
+    group_name text check (not instr(group_name, char(0))),
+    assignee text check (not instr(assignee, char(0))),
     deadline_at integer not null,
     created_at integer not null,
     updated_at integer not null,
@@ -111,7 +111,7 @@ create table journal (
     kind integer not null,
     at integer not null,
     unit integer,
-    detail text,
+    detail text check (not instr(detail, char(0))),
     primary key (execution, version)
 ) without rowid;
 
@@ -122,7 +122,7 @@ create table dead_letters (
     status integer not null,
     code text not null,
     message text not null,
-    step_id text,
+    step_id text check (not instr(step_id, char(0))),
     attempts integer not null,
     created_at integer not null
 ) without rowid;
