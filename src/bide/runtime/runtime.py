@@ -26,7 +26,7 @@ from bide.spi.store import Store
 log = logging.getLogger(__name__)
 
 Resource = Callable[[], AbstractAsyncContextManager[Any]]
-DEFAULT_CONCURRENCY = 512
+DEFAULT_CONCURRENCY = 2_000
 
 
 class Runtime:

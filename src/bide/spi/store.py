@@ -140,7 +140,8 @@ class Store(Protocol):
 
     async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
         """Prolong leases; False for each that was lost. Never waits behind `transact`'s batches
-        for longer than one of them."""
+        for longer than one of them.
+        """
         ...
 
     # --- what a running segment reads ---------------------------------------------------------
@@ -153,7 +154,8 @@ class Store(Protocol):
         self, execution: ExecutionId, unit: int, first_item: int, limit: int
     ) -> list[Interaction]:
         """Answered interactions of a unit from `first_item` on, by item; with answers, without
-        requests. The last generation of each item."""
+        requests. The last generation of each item.
+        """
         ...
 
     async def results(
@@ -224,7 +226,8 @@ class Store(Protocol):
 
     async def retire(self, older_than: int, limit: int) -> int:
         """Delete terminal executions that ended before `older_than`, with all their rows but the
-        submit key; gives how many."""
+        submit key; gives how many.
+        """
         ...
 
     async def wait_for_change(self, timeout_s: float) -> bool:

@@ -7,7 +7,6 @@ on another thread, so that a page of the inbox never waits for a commit.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import apsw
@@ -47,6 +46,7 @@ from bide.spi.store import (
 from bide.stores.isolate import DataError, isolate
 from bide.stores.sqlite.connection import explained, open_reader, schema_version
 from bide.stores.sqlite.faults import Faults
+from bide.stores.sqlite.lane import Lane
 from bide.stores.sqlite.statements import (
     change_rows,
     fetch,
@@ -92,7 +92,7 @@ class SqliteStore:
         self._path = path
         self.faults = faults or Faults()
         self._writer = Writer(path, clock, self.faults)
-        self._reader: ThreadPoolExecutor | None = None
+        self._reader = Lane("bide-sqlite-reader")
         self._reading: apsw.Connection | None = None
         self._retired_to = ExecutionId(b"")
         self._seen_version = 0
@@ -100,16 +100,15 @@ class SqliteStore:
     async def open(self) -> None:
         """Open the file, create or migrate its tables."""
         await self._writer.start()
-        self._reader = ThreadPoolExecutor(1, "bide-sqlite-reader")
+        self._reader.start()
         await self._read(lambda db: fetch(db, "high_water"))
 
     async def close(self) -> None:
         """Finish what is queued and close the file."""
         await self._writer.stop()
-        if self._reader is not None:
-            await asyncio.get_running_loop().run_in_executor(self._reader, self._close_reader)
-            self._reader.shutdown()
-            self._reader = None
+        if self._reader.is_running:
+            await self._reader.run(self._close_reader)
+            await self._reader.stop()
 
     async def info(self) -> StoreInfo:
         """The file, the version of SQLite and of the tables."""
@@ -286,7 +285,7 @@ class SqliteStore:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         while True:
-            version = await self._writer.changed_elsewhere(self._seen_version)
+            version = await self._writer.data_version()
             changed, self._seen_version = version != self._seen_version, version
             if changed:
                 return True
@@ -300,10 +299,9 @@ class SqliteStore:
         return await self._read(lambda db: fetch(db, name, parameters))
 
     async def _read(self, work: Callable[[apsw.Connection], T]) -> T:
-        if self._reader is None:
+        if not self._reader.is_running:
             raise StoreUnavailable(f"the database {self._path} is not open")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reader, self._read_now, work)
+        return await self._reader.run(lambda: self._read_now(work))
 
     def _read_now(self, work: Callable[[apsw.Connection], T]) -> T:
         try:

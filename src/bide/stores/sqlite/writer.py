@@ -14,10 +14,7 @@ from what is on disk; the commit's number, written with it, then says whether it
 the file could be reopened nothing more is acknowledged.
 """
 
-import asyncio
-import queue
 import secrets
-import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -27,6 +24,7 @@ from bide.errors import StoreUnavailable
 from bide.spi.clock import Clock
 from bide.stores.sqlite.connection import explained, open_writer
 from bide.stores.sqlite.faults import Faults
+from bide.stores.sqlite.lane import Lane
 from bide.stores.sqlite.statements import fetch_one, statement
 from bide.stores.sqlite.turnstile import Turnstile
 
@@ -46,23 +44,22 @@ class Writer:
         self._commits = 0
         self._db: apsw.Connection | None = None
         self._turnstile: Turnstile | None = None
-        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._lane = Lane("bide-sqlite-writer")
 
     async def start(self) -> None:
         """Open the file."""
-        self._thread = threading.Thread(target=self._work, name="bide-sqlite-writer", daemon=True)
-        self._thread.start()
-        await self._run(self._open)
+        self._lane.start()
+        try:
+            await self._lane.run(self._open)
+        except BaseException:
+            await self._lane.stop()
+            raise
 
     async def stop(self) -> None:
         """Do what is queued, then close the file."""
-        if self._thread is None:
-            return
-        await self._run(self._close)
-        self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
-        self._thread = None
+        if self._lane.is_running:
+            await self._lane.run(self._close)
+            await self._lane.stop()
 
     async def commit(self, work: Work[T]) -> T:
         """Do `work` with the connection and the store's time, and commit it.
@@ -70,46 +67,19 @@ class Writer:
         Raises:
             StoreUnavailable: nothing of it was written.
         """
-        return await self._run(lambda: self._transaction(work))
+        self._check_open()
+        return await self._lane.run(lambda: self._transaction(work))
 
-    async def changed_elsewhere(self, last: int) -> int:
-        """A number that differs from `last` when another process has committed since."""
-        del last
-        return await self._run(lambda: int(self._connection().pragma("data_version")))
+    async def data_version(self) -> int:
+        """A number that changes when another connection commits."""
+        self._check_open()
+        return await self._lane.run(lambda: int(self._connection().pragma("data_version")))
 
-    # --- event loop side ----------------------------------------------------------------------
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        if self._thread is None:
+    def _check_open(self) -> None:
+        if not self._lane.is_running:
             raise StoreUnavailable(f"the database {self._path} is not open")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
 
-        def finish(result: T | None, error: BaseException | None) -> None:
-            if future.done():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)  # type: ignore[arg-type]  # None only with an error
-
-        def job() -> None:
-            try:
-                result = work()
-            except BaseException as error:  # noqa: BLE001 - the caller gets it, the thread lives on
-                loop.call_soon_threadsafe(finish, None, error)
-            else:
-                loop.call_soon_threadsafe(finish, result, None)
-
-        self._queue.put(job)
-        # A caller that goes away must not take the commit's outcome with it.
-        return await asyncio.shield(future)
-
-    # --- writer thread ------------------------------------------------------------------------
-
-    def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
-            job()
+    # --- on the lane's thread ------------------------------------------------------------------
 
     def _open(self) -> None:
         self._db = open_writer(self._path)
