@@ -87,7 +87,8 @@ def _mismatch(place: Place, boundary: Await[Any, Any, Any], request: Codec[Any])
     left = [variant for variant in variants(place.given) if not fits(variant, taken)]
     if 0 < len(left) < len(variants(place.given)) and not place.stream:
         return diagnostics.takes_some_variants(place, f"<{boundary.id}>", taken, left)
-    return diagnostics.does_not_take(place, taken)
+    request_line = "Await(..., Many[{}], ...)" if request.many else "Await(..., {}, ...)"
+    return diagnostics.does_not_take(place, taken, request_line)
 
 
 def _projected(

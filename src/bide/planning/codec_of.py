@@ -12,7 +12,7 @@ from typing import Any, Final, cast, get_args, get_origin
 
 from pydantic import Discriminator as PydanticDiscriminator
 from pydantic import PydanticUserError, Tag, TypeAdapter
-from pydantic.errors import PydanticUndefinedAnnotation
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 from pydantic.fields import FieldInfo
 
 from bide.authoring.answers import Answered
@@ -75,6 +75,8 @@ def _value_codec(form: object) -> ValueCodec[Any]:
             f"it refers to '{error.name}', which is not defined (yet) at run time; "
             "import it outside `if TYPE_CHECKING:`, or call model_rebuild() first"
         ) from error
+    except PydanticSchemaGenerationError as error:
+        raise Unfit("it has no JSON form; make it a model, a dataclass or a TypedDict") from error
     except PydanticUserError as error:
         raise Unfit(f"it has no JSON form ({_first_line(error)})") from error
     except NameError as error:

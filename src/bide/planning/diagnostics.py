@@ -19,12 +19,12 @@ def _error(sentence: str, *fixes: tuple[str, str]) -> DefinitionError:
     return DefinitionError("\n".join([sentence, *lines]))
 
 
-def does_not_take(place: Place, takes: object) -> DefinitionError:
+def does_not_take(place: Place, takes: object, change: str) -> DefinitionError:
     """The step or await takes another type than the one that comes."""
     wanted, given = type_text(takes), type_text(place.given)
     return _error(
         f"{place.what} takes {wanted},\nbut {place.gives}.",
-        ("Change what it takes:", f"{place.name}(... : {given})"),
+        ("Change what it takes:", change.format(given)),
         ("or convert before it:", f".then(<function taking {given}, giving {wanted}>)"),
     )
 
@@ -38,7 +38,7 @@ def takes_some_variants(
     keeps = "".join(f".keep({other})" for other in others)
     each = "a branch" if len(others) == 1 else "branches"
     return _error(
-        f"{place.what} takes {type_text(takes)},\nbut {place.gives}.",
+        f"{place.what} takes {type_text(takes)},\nbut {place.gives_item}.",
         (f"Give {', '.join(others)} {each}:", f".then(branch({call}){branches})"),
         (
             "or let it pass:" if len(others) == 1 else "or let them pass:",
@@ -62,7 +62,7 @@ def consumes_one_value(place: Place, takes: object) -> DefinitionError:
     item = type_text(takes)
     return _error(
         f"{place.what} takes a stream of {item},\nbut {place.gives}, one value.",
-        ("Take one value:", f"{place.name}(... : {type_text(place.given)})"),
+        ("Take one value:", f"def {place.name}(value: {type_text(place.given)}, ...)"),
         ("or let the step before it yield:", f"-> Iterator[{item}]"),
     )
 
@@ -97,17 +97,16 @@ def needs_union(place: Place) -> DefinitionError:
 def takes_no_variant(place: Place, takes: object) -> DefinitionError:
     """A branch takes none of the variants that come."""
     return _error(
-        f"{place.what} is a branch for {type_text(takes)},\n"
-        f"but {place.gives}, and none of these is that.",
-        ("Take one of them, or leave it out:", ".then(branch(...))"),
+        f"{place.what} is a branch for {type_text(takes)},\nbut {place.gives_item}.",
+        ("Let it take one of them, or leave it out:", ".then(branch(...))"),
     )
 
 
 def variant_taken_twice(place: Place, variant: object, other: str) -> DefinitionError:
     """Two branches take one variant."""
     return _error(
-        f"{place.what} takes {type_text(variant)},\nwhich the branch '{other}' takes already.",
-        ("Leave one of the two out, or narrow its type:", f"{place.name}(... : <other variant>)"),
+        f"{place.what} takes {type_text(variant)},\n"
+        f"which the branch '{other}' takes already. Leave one of the two out, or narrow its type."
     )
 
 
@@ -115,7 +114,7 @@ def variants_left(place: Place, call: str, left: Sequence[object]) -> Definition
     """Some variants have no branch."""
     others = [type_text(variant) for variant in left]
     return _error(
-        f"{place.what}: {', '.join(others)} has no branch,\nand {place.gives}.",
+        f"{place.what}: {', '.join(others)} has no branch,\nand {place.gives_item}.",
         ("Give it one:", f".then({call}.branch(<function taking {others[0]}>))"),
         ("or let it pass:", f".then({call}{''.join(f'.keep({other})' for other in others)})"),
     )

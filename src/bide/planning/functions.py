@@ -71,7 +71,7 @@ def _check_takes(place: Place, fn: Callable[..., Any], found: Signature) -> None
         raise diagnostics.takes_some_variants(place, name_of(fn), found.takes, left)
     if place.stream and not found.consumes and _is_list(found.takes):
         raise diagnostics.takes_list_of_stream(place, found.takes)
-    raise diagnostics.does_not_take(place, found.takes)
+    raise diagnostics.does_not_take(place, found.takes, f"def {name_of(fn)}(value: {{}}, ...)")
 
 
 def _is_list(form: object) -> bool:

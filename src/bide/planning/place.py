@@ -50,10 +50,17 @@ class Place:
     @property
     def gives(self) -> str:
         """Say what comes from before: `'read' before it gives a stream of Row`."""
-        kind = f"{'a stream of ' if self.stream else ''}{type_text(self.given)}"
+        return self._gives("a stream of " if self.stream else "")
+
+    @property
+    def gives_item(self) -> str:
+        """Say of what type one item from before is, where it is taken item by item."""
+        return self._gives("")
+
+    def _gives(self, kind: str) -> str:
         if self.before is None:
-            return f"the pipeline's input is {kind}"
-        return f"'{self.before}' before it gives {kind}"
+            return f"the pipeline's input is {kind}{type_text(self.given)}"
+        return f"'{self.before}' before it gives {kind}{type_text(self.given)}"
 
     def naming(self, added: Arm | Branches[Any, Any]) -> Place:
         """Give the same place for something else."""

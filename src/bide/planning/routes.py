@@ -22,10 +22,10 @@ def route_at(place: Place, branches: Branches[Any, Any]) -> PlanRoute:
         raise diagnostics.needs_union(place.naming(branches.arms[0]))
     compiled: list[PlanBranch] = []
     by_tag: dict[str, PlanBranch] = {}
-    owners: dict[str, Arm] = {}
-    here = place
+    owners: dict[str, str] = {}
+    here = last = place
     for arm in branches.arms:
-        here = here.naming(arm)
+        here = last = here.naming(arm)
         tags = _claim(here, arm, owners)
         arriving = codec_of_variants([place.arriving.variants[tag] for tag in tags])
         branch = _arm(here, arm, arriving)
@@ -35,7 +35,7 @@ def route_at(place: Place, branches: Branches[Any, Any]) -> PlanRoute:
             here = here.behind(branch.id)
     left = [codec.form for tag, codec in place.arriving.variants.items() if tag not in by_tag]
     if left:
-        raise diagnostics.variants_left(here.naming(branches.arms[-1]), _written(branches), left)
+        raise diagnostics.variants_left(last, _written(branches), left)
     return _joined(place, compiled, by_tag)
 
 
@@ -59,17 +59,17 @@ def _joined(place: Place, compiled: list[PlanBranch], by_tag: dict[str, PlanBran
     )
 
 
-def _claim(place: Place, arm: Arm, owners: dict[str, Arm]) -> list[str]:
+def _claim(place: Place, arm: Arm, owners: dict[str, str]) -> list[str]:
     """Find the variants that an arm takes, and see that no other takes them."""
     takes = _takes(place, arm)
     tags = [tag for tag, codec in place.arriving.variants.items() if fits(codec.form, takes)]
     if not tags:
         raise diagnostics.takes_no_variant(place, takes)
     for tag in tags:
-        other = owners.setdefault(tag, arm)
-        if other is not arm:
+        if tag in owners:
             variant = place.arriving.variants[tag].form
-            raise diagnostics.variant_taken_twice(place, variant, place.naming(other).name)
+            raise diagnostics.variant_taken_twice(place, variant, owners[tag])
+        owners[tag] = place.name
     return tags
 
 
