@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from bide.errors import FieldError
 from bide.model.status import ExecutionStatus
+from bide.runtime.texts import MESSAGE_MAX, NAME_MAX
 from bide.runtime.views import MISSING, Completion
 from bide.web.guard import Caller, Headers
 from bide.web.problems import Refused, malformed
@@ -16,10 +17,8 @@ from bide.web.problems import Refused, malformed
 PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 1_000
 
-#: Characters of a name, an id, a key or a token; a resume token has at most 1 KiB.
+#: Characters of an id, a filter or a token; a resume token has at most 1 KiB.
 TEXT_MAX: Final = 1_024
-KEY_MAX: Final = 255
-REASON_MAX: Final = 4_096
 
 WAIT_SECONDS_DEFAULT: Final = 30.0
 WAIT_SECONDS_MAX: Final = 300.0
@@ -65,7 +64,7 @@ def idempotency_key(headers: Headers, *, required: bool) -> str | None:
         given = raw.decode("utf-8")
     except UnicodeDecodeError:
         given = raw.decode("latin-1")
-    key = _text(given, "Idempotency-Key", KEY_MAX)
+    key = _text(given, "Idempotency-Key", NAME_MAX)
     if key is None and required:
         raise malformed("Idempotency-Key: this app takes no submission without one.")
     return key
@@ -101,10 +100,10 @@ def completion(body: object, caller: Caller, *, named: str | None = None) -> Com
         correlation_id=correlation_id,
         step_id=_field(fields, "stepId"),
         resume_token=resume_token,
-        idempotency_key=_field(fields, "idempotencyKey"),
+        idempotency_key=_field(fields, "idempotencyKey", NAME_MAX),
         payload=_payload(fields, failure),
         failure=failure,
-        actor=caller.actor(_field(fields, "actor")),
+        actor=caller.actor(_field(fields, "actor", NAME_MAX)),
     )
 
 
@@ -133,10 +132,11 @@ def _failure(fields: dict[str, object]) -> tuple[str, str] | None:
     if not isinstance(given, dict):
         raise malformed("an object with code and message is needed", "/failure")
     failure = cast("dict[str, object]", given)
-    code = _text(failure.get("code"), "/failure/code", KEY_MAX)
+    code = _text(failure.get("code"), "/failure/code", NAME_MAX)
     if code is None:
         raise malformed("a failure needs a code", "/failure/code")
-    return code, _prose(failure, "message", "/failure/message") or ""
+    # A code alone says enough; it then stands for the message as well.
+    return code, _prose(failure, "message", "/failure/message") or code
 
 
 def _object(body: object) -> dict[str, object]:
@@ -145,16 +145,16 @@ def _object(body: object) -> dict[str, object]:
     return cast("dict[str, object]", body)
 
 
-def _field(fields: dict[str, object], name: str) -> str | None:
+def _field(fields: dict[str, object], name: str, characters_max: int = TEXT_MAX) -> str | None:
     given = fields.get(name)
     # Most fields of most completions are absent or plain; only the rest is looked at closely.
     if given is None:
         return None
-    return _text(given, f"/{name}", TEXT_MAX)
+    return _text(given, f"/{name}", characters_max)
 
 
 def _prose(fields: dict[str, object], name: str, where: str) -> str | None:
-    return _text(fields.get(name), where, REASON_MAX, forbidden=_CONTROL_IN_PROSE)
+    return _text(fields.get(name), where, MESSAGE_MAX, forbidden=_CONTROL_IN_PROSE)
 
 
 def _text(

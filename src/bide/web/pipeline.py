@@ -54,6 +54,8 @@ COMPLETION_PROBLEMS: Final = (
     "unsupported-media-type",
     "invalid-answer",
     "projection-failed",
+    "wrong-step",
+    "unknown-step",
 )
 
 

@@ -59,6 +59,8 @@ PROBLEMS: Final[Mapping[str, Kind]] = {
     "unsupported-media-type": Kind(415, "The body is of a type that is not taken"),
     "invalid-answer": Kind(422, "The answer does not fit what was asked"),
     "projection-failed": Kind(422, "The answer could not be projected"),
+    "wrong-step": Kind(422, "The interaction belongs to another step"),
+    "unknown-step": Kind(422, "This deployment does not know the step"),
     "invalid-input": Kind(422, "The input does not fit the pipeline"),
     "invalid-payload": Kind(422, "A value does not fit its type"),
     "internal": Kind(500, "Something went wrong inside"),

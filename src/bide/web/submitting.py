@@ -6,6 +6,7 @@ from typing import Final
 
 from starlette.responses import Response
 
+from bide.runtime.texts import NAME_MAX
 from bide.runtime.views import Submission
 from bide.web import body, parsing, rendering
 from bide.web.routing import Call, Parameter
@@ -15,7 +16,7 @@ KEY: Final = Parameter(
     name="Idempotency-Key",
     where="header",
     description="The submit key: the same key with the same input names the same execution.",
-    schema={"type": "string", "maxLength": parsing.KEY_MAX},
+    schema={"type": "string", "maxLength": NAME_MAX},
 )
 #: What can be wrong with a submission.
 PROBLEMS: Final = (

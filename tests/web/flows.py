@@ -1,0 +1,48 @@
+"""The pipelines that the tests of the HTTP edge serve."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Tag
+
+from bide import Await, Inbox, NonRetryable, Pipeline
+
+
+class Order(BaseModel):
+    item: str
+    amount: int = 1
+
+
+class Accepted(BaseModel):
+    note: str = ""
+
+
+class Declined(BaseModel):
+    why: str
+
+
+Decision = Annotated[Accepted, Tag("accepted")] | Annotated[Declined, Tag("declined")]
+
+
+def outcome(decision: Decision) -> str:
+    return "accepted" if isinstance(decision, Accepted) else decision.why
+
+
+def count(upto: int) -> Iterator[dict[str, int]]:
+    for number in range(upto):
+        yield {"number": number}
+
+
+def refuse(text: str) -> str:
+    raise NonRetryable(text)
+
+
+def same(value: Any) -> Any:
+    return value
+
+
+decide = Await("Approve Order", Order, Decision, via=Inbox(group="kitchen"), timeout="30m")
+orders = Pipeline("orders", Order).wait(decide).then(outcome)
+numbers = Pipeline("numbers", int).then(count)
+refusals = Pipeline("refusals", str).then(refuse)
+echo = Pipeline("echo", Any).then(same)
