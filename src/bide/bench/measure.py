@@ -1,0 +1,151 @@
+"""One measurement from beginning to end: a store, the workload, the limit, the figure."""
+
+import multiprocessing
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from bide import App
+from bide.bench import pipelines, workloads
+from bide.bench.figures import Figure, Latency, latency, rate, rss_mib
+from bide.bench.limit import checkpointed_bytes, limit_items, limit_park_resume, limit_submit
+from bide.bench.workloads import Load
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Runner = Callable[[Coroutine[Any, Any, Any]], Any]
+
+WORKLOADS = ("park-resume", "items", "submit")
+_IDLE = 200
+_PARKED_PROBE = 5_000
+_SQLITE = "sqlite:///"
+_LIMITS = {"park-resume": limit_park_resume, "items": limit_items, "submit": limit_submit}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to measure."""
+
+    workload: str
+    load: Load
+    #: None: a fresh SQLite file on the disk of the working directory.
+    store: str | None = None
+    #: Executions that wait in the store before the clock starts.
+    parked: int = 0
+
+
+def measure(job: Job) -> Figure:
+    """Measure one workload in this process, then its limit on the same disk."""
+    with _folder() as folder:
+        store = job.store or _address(folder / "bide.db")
+        if job.parked:
+            per_parked = in_child(measure_parked, store, replace(job.load, n=job.parked))
+        else:
+            per_parked = _probe_parked(job, folder)
+        seconds, latencies = run(_drive(store, job))
+        memory = rss_mib()
+        limit = _limit(job, store, folder)
+    return Figure(
+        workload=job.workload,
+        store=job.store or _SQLITE,
+        n=job.load.n,
+        per_second=rate(job.load.n, seconds),
+        limit_per_second=limit,
+        latency_ms=latencies,
+        rss_mib=memory,
+        bytes_per_parked=per_parked,
+    )
+
+
+def measure_parked(store: str, load: Load) -> float | None:
+    """Park `n` executions, and say what each takes of the database file."""
+    file = _file(store)
+    run(_open_and_close(store))
+    before = checkpointed_bytes(file) if file else 0
+    run(_park(store, load))
+    return round((checkpointed_bytes(file) - before) / load.n, 1) if file else None
+
+
+def in_child(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Run in a fresh process, so that memory and caches are those of this measurement alone."""
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=fresh) as pool:
+        return pool.submit(function, *arguments, **named).result()
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run on the loop that servers run on."""
+    import asyncio
+
+    try:
+        import uvloop
+    except ImportError:  # another platform or interpreter: asyncio's own loop serves as well
+        return asyncio.run(main)
+    return uvloop.run(main)
+
+
+async def _drive(store: str, job: Job) -> tuple[float, Latency | None]:
+    app = _app(store)
+    async with app.running():
+        if job.workload == "items":
+            done = await workloads.items(app, job.load)
+        elif job.workload == "submit":
+            done = await workloads.submit(app, job.load)
+        else:
+            done = await workloads.park_resume(app, job.load)
+            if not job.load.sleepers:
+                alone = await workloads.idle(app, min(_IDLE, job.load.n), job.load)
+                return done.seconds, latency(alone)
+    return done.seconds, latency(done.latencies)
+
+
+async def _park(store: str, load: Load) -> None:
+    app = _app(store)
+    async with app.running():
+        await workloads.park(app, load)
+
+
+async def _open_and_close(store: str) -> None:
+    async with _app(store).running(workers=False):
+        pass
+
+
+def _app(store: str) -> App:
+    return App(pipelines.park_resume, pipelines.items, pipelines.submit, store=store)
+
+
+def _probe_parked(job: Job, folder: Path) -> float | None:
+    if job.workload != "park-resume" or (job.store is not None and _file(job.store) is None):
+        return None
+    probe = replace(job.load, n=min(job.load.n, _PARKED_PROBE), sleepers=0.0)
+    return in_child(measure_parked, _address(folder / "parked.db"), probe)
+
+
+def _limit(job: Job, store: str, folder: Path) -> float | None:
+    if _file(store) is None:
+        return None
+    body = job.load.parcel(1).model_dump_json().encode()
+    return _LIMITS[job.workload](folder / "limit.db", job.load.n, body)
+
+
+def _address(path: Path) -> str:
+    return f"{_SQLITE}{path}"
+
+
+def _file(store: str) -> Path | None:
+    return Path(store.removeprefix(_SQLITE)) if store.startswith(_SQLITE) else None
+
+
+@contextmanager
+def _folder() -> Generator[Path]:
+    """A folder on the disk of the working directory: /tmp may be memory, which syncs for free."""
+    folder = Path(tempfile.mkdtemp(prefix=".bide-bench-", dir=Path.cwd()))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,166 @@
+"""What `bide bench` measures is what it says."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+import pytest
+
+from bide.bench.environment import environment, file_system
+from bide.bench.figures import Latency, latency, rate
+from bide.bench.limit import limit_items, limit_park_resume, limit_submit, shuffled
+from bide.bench.measure import Job, measure_parked, run
+from bide.bench.measure import _drive as drive
+from bide.bench.workloads import Load
+from bide.cli.root import run as bide
+
+KEYS = [
+    "workload", "store", "n", "per_second", "limit_per_second", "latency_ms", "rss_mib",
+    "bytes_per_parked",
+]  # fmt: skip
+TABLES = ("executions", "inputs", "units", "interactions", "journal", "results")
+
+
+def rows(path: Path, pipeline: str) -> dict[str, list[tuple[object, ...]]]:
+    """What stands in the tables for executions of a pipeline, but for ids, times and digests."""
+    volatile = {
+        "id", "execution", "due_at", "created_at", "updated_at", "deadline_at", "at", "detail",
+        "fingerprint", "answer_digest", "owner", "step_id", "fence", "answer", "request", "body",
+        "result", "attempt",
+    }  # fmt: skip
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    found: dict[str, list[tuple[object, ...]]] = {}
+    for table in TABLES:
+        columns = [row[1] for row in db.execute(f"pragma table_info({table})")]
+        kept = [name for name in columns if name not in volatile]
+        key = "id" if table == "executions" else "execution"
+        listed = ", ".join(kept) or "1"
+        mine = f"{key} in (select id from executions where pipeline = ?)"
+        found[table] = sorted(
+            db.execute(f"select {listed} from {table} where {mine}", (pipeline,)), key=repr
+        )
+    db.close()
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("workload", "write"),
+    [("park-resume", limit_park_resume), ("items", limit_items), ("submit", limit_submit)],
+)
+def test_the_limit_writes_the_rows_that_bide_writes(
+    tmp_path: Path, workload: str, write: Callable[[Path, int, bytes], float]
+) -> None:
+    """Table by table the limit leaves what the workload leaves, so that it is a fair limit."""
+    n = 600 if workload == "items" else 20
+    run(drive(f"sqlite:///{tmp_path / 'bide.db'}", Job(workload, Load(n, lanes=1))))
+    write(tmp_path / "limit.db", n, b"{}")
+
+    ours = rows(tmp_path / "bide.db", f"bench-{workload}")
+    limit = rows(tmp_path / "limit.db", f"bench-{workload}")
+
+    assert {table: len(found) > 0 for table, found in limit.items()} == {
+        table: len(found) > 0 for table, found in ours.items()
+    }
+    for table, found in limit.items():
+        assert set(found) <= set(ours[table]), table
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workload", ["park-resume", "items", "submit"])
+def test_json_has_the_agreed_keys(
+    workload: str, tmp_path: Path, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """One object with exactly the keys that others read, and nothing left behind."""
+    monkeypatch.chdir(tmp_path)
+
+    assert bide(["bench", workload, "-n", "40", "--json"]) == 0
+
+    figure = json.loads(capfd.readouterr().out)
+    assert list(figure) == KEYS
+    assert (figure["workload"], figure["n"]) == (workload, 40)
+    assert figure["per_second"] > 0
+    assert figure["limit_per_second"] > 0
+    assert set(figure["latency_ms"]) == {"p50", "p99"}
+    assert figure["rss_mib"] > 10
+    assert (figure["bytes_per_parked"] is not None) == (workload == "park-resume")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_store_of_ones_own_is_measured_and_kept(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--store is where the rows go; without a file there is no limit and no size."""
+    monkeypatch.chdir(tmp_path)
+
+    assert bide(["bench", "submit", "-n", "10", "--store", "memory://", "--json"]) == 0
+    memory = json.loads(capfd.readouterr().out)
+    url = "sqlite:///mine.db"
+    assert (
+        bide(["bench", "park-resume", "-n", "10", "--parked", "7", "--store", url, "--json"]) == 0
+    )
+    file = json.loads(capfd.readouterr().out)
+
+    assert (memory["store"], memory["limit_per_second"]) == ("memory://", None)
+    assert file["store"] == url
+    assert (tmp_path / "mine.db").exists()
+
+
+@pytest.mark.slow
+def test_sleepers_do_not_count_in_the_latency(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a share of sleepers the latency is that of the executions that do not sleep."""
+    monkeypatch.chdir(tmp_path)
+
+    code = bide(["bench", "park-resume", "-n", "20", "--sleepers", "10%", "--lanes", "4", "--json"])
+
+    assert code == 0
+    assert json.loads(capfd.readouterr().out)["latency_ms"] is not None
+
+
+@pytest.mark.slow
+def test_what_is_parked_has_a_size(tmp_path: Path) -> None:
+    """Bytes of the file for each execution that waits: more than its payload, and bounded."""
+    size = measure_parked(f"sqlite:///{tmp_path / 'parked.db'}", Load(500))
+
+    assert size is not None
+    assert 300 < size < 3_000
+
+
+def test_a_payload_has_the_size_that_was_asked_for() -> None:
+    """`--payload` is the size of the JSON, to a few bytes."""
+    for size in (100, 4_096):
+        assert abs(len(Load(1, payload=size).parcel(12_345).model_dump_json()) - size) <= 8
+
+
+def test_latency_is_by_nearest_rank() -> None:
+    """Of a hundred durations the fiftieth and the ninety-ninth are told, in milliseconds."""
+    assert latency([n / 1_000 for n in range(100, 0, -1)]) == Latency(p50=50.0, p99=99.0)
+    assert latency([0.002]) == Latency(p50=2.0, p99=2.0)
+    assert latency([]) is None
+
+
+def test_a_mixed_order_is_the_same_in_every_run() -> None:
+    """Answers go out in an order that is not the items', and is repeated by the next run."""
+    assert shuffled(100) == shuffled(100)
+    assert shuffled(100) != list(range(100))
+    assert sorted(shuffled(100)) == list(range(100))
+
+
+def test_the_environment_is_one_line(tmp_path: Path) -> None:
+    """Cores, Python, SQLite and the file system, without which a figure says nothing."""
+    assert "Python" in environment()
+    assert len(environment().splitlines()) == 1
+    assert file_system(tmp_path)
+    assert rate(10, 2.0) == 5.0
+
+
+@pytest.mark.parametrize("share", ["x", "-1%", "101%", "2"])
+def test_a_share_that_is_none_is_refused(share: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """`--sleepers` takes a share and nothing else."""
+    assert bide(["bench", "park-resume", "--sleepers", share]) == 2
+    assert "--sleepers" in capfd.readouterr().err
