@@ -1,0 +1,137 @@
+"""Commands that act on what is there: complete and cancel."""
+
+from typing import Annotated, Any
+
+import typer
+
+from bide.cli import output
+from bide.cli.complaints import USAGE, CliError, field_errors
+from bide.cli.documents import opened, read_document
+from bide.cli.look import print_execution
+from bide.cli.options import (
+    DEFAULT_TENANT,
+    AppOption,
+    JsonOption,
+    StoreOption,
+    Target,
+    TenantOption,
+)
+from bide.cli.session import document_bytes_max, with_service
+from bide.runtime.service import Service
+from bide.runtime.views import MISSING, Completion, ExecutionView, Reply
+from bide.web import rendering
+
+
+def complete(
+    interaction: Annotated[
+        str, typer.Argument(metavar="ID", help="The interaction, as `bide pending` lists it.")
+    ],
+    payload: Annotated[
+        str | None,
+        typer.Option("--payload", metavar="FILE", help='The answer as JSON; "-" reads stdin.',
+                     show_default=False),
+    ] = None,
+    actor: Annotated[
+        str | None,
+        typer.Option("--actor", metavar="NAME", help="Who answers.", show_default=False),
+    ] = None,
+    fail: Annotated[
+        str | None,
+        typer.Option("--fail", metavar="CODE:MESSAGE", help="Report a failure in place of it.",
+                     show_default=False),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="KEY", help="Recorded with it.", show_default=False),
+    ] = None,
+    app: AppOption = None,
+    store: StoreOption = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Answer an interaction; the same answer again does no harm."""
+    target = Target(app, store, tenant, json)
+    completion = Completion(
+        interaction_id=interaction,
+        actor=actor or None,
+        idempotency_key=key or None,
+        payload=_answer(target, payload, fail),
+        failure=None if fail is None else _failure(fail),
+    )
+
+    async def act(service: Service) -> Reply:
+        return await service.complete(tenant, completion)
+
+    reply = with_service(target, act)
+    if json:
+        output.print_json(_reply_json(reply))
+    receipt = reply.receipt
+    if not rendering.is_admitted(reply):
+        raise CliError(_refusal(interaction, reply))
+    if not json:
+        done = f": {receipt.status}" if receipt.status else ""
+        output.say(output.text(f"{receipt.outcome}{done}", "green"))
+        if receipt.execution_id:
+            output.remark(f"what follows: bide show {receipt.execution_id}")
+
+
+def cancel(
+    execution: Annotated[str, typer.Argument(metavar="EXECUTION", help="Its id.")],
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why, for the timeline.")
+    ] = "",
+    app: AppOption = None,
+    store: StoreOption = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    json: JsonOption = False,
+) -> None:
+    """Cancel an execution, and what it waits for with it."""
+    target = Target(app, store, tenant, json)
+
+    async def act(service: Service) -> ExecutionView:
+        return await service.cancel(tenant, execution, reason)
+
+    view = with_service(target, act)
+    if json:
+        output.print_json(rendering.execution_detail(view))
+    else:
+        print_execution(view, None)
+
+
+def _answer(target: Target, payload: str | None, fail: str | None) -> object:
+    """What --payload holds, and MISSING where a failure is reported in its place."""
+    if (payload is None) == (fail is None):
+        raise CliError(
+            "give the answer with --payload FILE (or -), or --fail CODE:MESSAGE in place of it",
+            exit_code=USAGE,
+        )
+    if payload is None:
+        return MISSING
+    with opened(payload) as file:
+        return read_document(file, payload, document_bytes_max(target))
+
+
+def _failure(written: str) -> tuple[str, str]:
+    code, _, message = (part.strip() for part in written.partition(":"))
+    if not code or not message:
+        raise CliError(f"--fail is {written!r}; write CODE:MESSAGE", exit_code=USAGE)
+    return code, message
+
+
+def _reply_json(reply: Reply) -> dict[str, Any]:
+    """The receipt, and why where it was not admitted."""
+    written: dict[str, Any] = {**rendering.receipt(reply.receipt)}
+    if not rendering.is_admitted(reply):
+        written |= {"code": reply.code, "detail": reply.detail, "errors": list(reply.errors)}
+    return written
+
+
+def _refusal(interaction: str, reply: Reply) -> str:
+    """The line that says why, with the receipt."""
+    receipt = reply.receipt
+    if receipt.outcome == "unknown":
+        return f"unknown: {reply.detail or f'there is no interaction {interaction!r}'}"
+    named = reply.code if reply.code == receipt.outcome else f"{receipt.outcome} ({reply.code})"
+    said = "; ".join(filter(None, (reply.detail, field_errors(reply.errors))))
+    status = f"; interaction {interaction} is {receipt.status}" if receipt.status else ""
+    return f"{named}: {said or 'it was not admitted'}{status}"

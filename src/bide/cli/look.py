@@ -1,0 +1,372 @@
+"""Commands that look: executions, show, pending, and the dead letters."""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from bide.cli import output
+from bide.cli.complaints import USAGE, CliError, one_line
+from bide.cli.options import (
+    DEFAULT_TENANT,
+    AppOption,
+    JsonOption,
+    LimitOption,
+    PipelineOption,
+    StoreOption,
+    Target,
+    TenantOption,
+)
+from bide.cli.session import found, with_service
+from bide.errors import ResultTooLarge
+from bide.model.status import ExecutionStatus
+from bide.runtime.clock import system_clock
+from bide.runtime.service import Service
+from bide.runtime.views import (
+    DeadLetterView,
+    ExecutionView,
+    InteractionView,
+    TimelineEntry,
+    UnitView,
+)
+from bide.web import rendering
+
+_MESSAGE_LENGTH = 80
+
+BeforeOption = Annotated[
+    str | None,
+    typer.Option("--before", metavar="ID", help="Older than this one.", show_default=False),
+]
+
+
+def executions(
+    pipeline: PipelineOption = None,
+    status: Annotated[
+        str | None,
+        typer.Option("--status", metavar="STATUS", help="In this status.", show_default=False),
+    ] = None,
+    before: BeforeOption = None,
+    limit: LimitOption = 20,
+    app: AppOption = None,
+    store: StoreOption = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    json: JsonOption = False,
+) -> None:
+    """List executions, newest first."""
+    target = Target(app, store, tenant, json)
+    wanted = None if status is None else _status(status)
+
+    async def look(service: Service) -> list[ExecutionView]:
+        return await service.executions(
+            tenant, pipeline=pipeline, status=wanted, before=before, limit=limit
+        )
+
+    listed = with_service(target, look)
+    if json:
+        output.print_lines(map(rendering.execution_detail, listed))
+        return
+    if not listed:
+        output.remark("no executions")
+        return
+    now = system_clock()
+    output.print_table(
+            "execution", "status", "age", "pipeline", "at",
+            rows=(
+                (
+                    view.execution_id,
+                    _standing(view),
+                    output.span(now - view.created_at_ms),
+                    view.pipeline,
+                    _place(view),
+                )
+                for view in listed
+            ),
+    )  # fmt: skip
+    if len(listed) == limit:
+        output.remark(f"older ones: --before {listed[-1].execution_id}")
+
+
+def show(
+    execution: Annotated[str, typer.Argument(metavar="EXECUTION", help="Its id.")],
+    app: AppOption = None,
+    store: StoreOption = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    json: JsonOption = False,
+) -> None:
+    """Show where an execution stands, and its timeline."""
+    target = Target(app, store, tenant, json)
+
+    async def look(
+        service: Service,
+    ) -> tuple[ExecutionView, list[UnitView], list[TimelineEntry], Any]:
+        view = found(await service.execution(tenant, execution), "execution", execution, tenant)
+        units, timeline = await asyncio.gather(
+            service.units(tenant, execution), service.timeline(tenant, execution)
+        )
+        return view, units, timeline, await result_of(service, view)
+
+    view, units, timeline, result = with_service(target, look)
+    if json:
+        output.print_json(
+            {
+                **rendering.execution_detail(view),
+                "units": [rendering.unit(unit) for unit in units],
+                "timeline": [rendering.timeline_entry(entry) for entry in timeline],
+                "result": result,
+            }
+        )
+        return
+    _show(view, units, timeline, result)
+
+
+def pending(
+    group: Annotated[
+        str | None,
+        typer.Option("--group", metavar="NAME", help="For this group.", show_default=False),
+    ] = None,
+    assignee: Annotated[
+        str | None,
+        typer.Option("--assignee", metavar="NAME", help="For this person.", show_default=False),
+    ] = None,
+    step: Annotated[
+        str | None,
+        typer.Option("--step", metavar="STEP", help="At this await: id or name.",
+                     show_default=False),
+    ] = None,
+    execution: Annotated[
+        str | None,
+        typer.Option("--execution", metavar="ID", help="Of this execution.", show_default=False),
+    ] = None,
+    limit: LimitOption = 20,
+    app: AppOption = None,
+    store: StoreOption = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    json: JsonOption = False,
+) -> None:  # fmt: skip
+    """List what waits for an answer, oldest deadline first."""
+    target = Target(app, store, tenant, json)
+
+    async def look(service: Service) -> list[InteractionView]:
+        return await service.pending(
+            tenant, group=group, assignee=assignee, step=step, execution_id=execution, limit=limit
+        )
+
+    listed = with_service(target, look)
+    if json:
+        output.print_lines(map(rendering.interaction, listed))
+        return
+    if not listed:
+        output.remark("nothing waits for an answer")
+        return
+    now = system_clock()
+    for view in listed:
+        output.say(_question(view, now))
+    more = f"; there may be more (--limit {limit})" if len(listed) == limit else ""
+    output.remark(f"answer one: bide complete ID --payload FILE{more}")
+
+
+def dead_letters(
+    pipeline: PipelineOption = None,
+    before: BeforeOption = None,
+    limit: LimitOption = 20,
+    app: AppOption = None,
+    store: StoreOption = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    json: JsonOption = False,
+) -> None:
+    """List executions that did not succeed, newest first."""
+    target = Target(app, store, tenant, json)
+
+    async def look(service: Service) -> list[DeadLetterView]:
+        return await service.dead_letters(tenant, pipeline=pipeline, before=before, limit=limit)
+
+    listed = with_service(target, look)
+    if json:
+        output.print_lines(map(rendering.dead_letter, listed))
+        return
+    if not listed:
+        output.remark("no dead letters")
+        return
+    output.print_table(
+            "dead letter", "status", "when", "pipeline", "code", "message",
+            rows=(
+                (
+                    view.dead_letter_id,
+                    output.status(view.status),
+                    output.when(view.created_at_ms)[:19],
+                    view.pipeline,
+                    view.code,
+                    output.cut(one_line(view.message), _MESSAGE_LENGTH),
+                )
+                for view in listed
+            ),
+    )  # fmt: skip
+    if len(listed) == limit:
+        output.remark(f"older ones: --before {listed[-1].dead_letter_id}")
+
+
+def dead_letter(
+    id: Annotated[str, typer.Argument(metavar="ID", help="Its id, as `dlq ls` lists it.")],
+    app: AppOption = None,
+    store: StoreOption = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    json: JsonOption = False,
+) -> None:
+    """Show why an execution did not succeed."""
+    target = Target(app, store, tenant, json)
+
+    async def look(service: Service) -> DeadLetterView:
+        return found(await service.dead_letter(tenant, id), "dead letter", id, tenant)
+
+    view = with_service(target, look)
+    if json:
+        output.print_json(rendering.dead_letter(view))
+        return
+    _print_facts(
+        ("dead letter", view.dead_letter_id),
+        ("execution", view.execution_id),
+        ("pipeline", view.pipeline),
+        ("status", output.status(view.status)),
+        ("code", view.code),
+        ("message", view.message),
+        ("step", view.step_id),
+        ("attempts", str(view.attempts)),
+        ("when", output.when(view.created_at_ms)),
+    )
+    output.remark(f"its timeline: bide show {view.execution_id}")
+
+
+async def result_of(service: Service, view: ExecutionView) -> Any:
+    """The result of an execution that has one of a size to be shown, else None."""
+    if view.status is not ExecutionStatus.SUCCEEDED:
+        return None
+    try:
+        return await service.result(view.tenant, view.execution_id)
+    except ResultTooLarge as error:
+        output.remark(f"the result is left out: {error}")
+        return None
+
+
+def print_execution(view: ExecutionView, result: Any) -> None:
+    """Say where an execution stands, for people."""
+    now = system_clock()
+    _print_facts(
+        ("execution", view.execution_id),
+        ("pipeline", view.pipeline),
+        ("status", _standing(view)),
+        ("at", _place(view)),
+        ("attempt", str(view.attempt) if view.attempt > 1 else None),
+        ("next due", _due(view, now)),
+        ("submitted", f"{output.when(view.created_at_ms)} ({_ago(now, view.created_at_ms)})"),
+        ("changed", f"{output.when(view.updated_at_ms)} ({_ago(now, view.updated_at_ms)})"),
+        ("error", None if view.error_code is None else f"{view.error_code}: {view.error_message}"),
+        ("results", None if view.result_count is None else f"{view.result_count:,}"),
+        ("result", output.short_json(result, 2_000) if result is not None else None),
+    )
+
+
+def _show(
+    view: ExecutionView, units: list[UnitView], timeline: list[TimelineEntry], result: Any
+) -> None:
+    print_execution(view, result)
+    console = output.people()
+    if units:
+        console.print()
+        output.print_table(
+                "unit", "status", "answered", "open for", "await",
+                rows=(
+                    (
+                        unit.unit_id,
+                        output.status(unit.status),
+                        f"{unit.settled:,} of {_total(unit)}",
+                        output.span(_unit_end(unit) - unit.created_at_ms),
+                        unit.step_id,
+                    )
+                    for unit in units
+                ),
+        )  # fmt: skip
+    console.print()
+    start = timeline[0].at_ms if timeline else 0
+    output.print_table(
+            "when", "after", "what", "unit", "detail",
+            rows=(
+                (
+                    output.when(entry.at_ms),
+                    f"+{output.span(entry.at_ms - start)}",
+                    entry.what,
+                    "" if entry.unit_id is None else entry.unit_id.rpartition("_")[2],
+                    entry.detail or "",
+                )
+                for entry in timeline
+            ),
+    )  # fmt: skip
+
+
+def _question(view: InteractionView, now: int) -> Text:
+    """An open interaction in three lines; its id alone, so that it can be copied."""
+    whose = [
+        f"{label} {value}"
+        for label, value in (("group", view.group), ("assignee", view.assignee))
+        if value is not None
+    ]
+    left = view.deadline_ms - now
+    due = f"due in {output.span(left)}" if left > 0 else f"overdue by {output.span(-left)}"
+    item = "" if view.item_index is None else f", item {view.item_index}"
+    return Text.assemble(
+        output.text(view.interaction_id, "bold"),
+        "\n  ",
+        output.text(view.step or view.step_id, "yellow"),
+        output.text(f"{item} of {view.pipeline}; {', '.join([*whose, due])}"),
+        output.text(f"; wants {view.output_type}" if view.output_type else ""),
+        "\n  ",
+        output.text(output.short_json(view.request, 400)),
+    )
+
+
+def _print_facts(*facts: tuple[str, str | Text | None]) -> None:
+    width = max(len(name) for name, value in facts if value is not None)
+    for name, value in facts:
+        if value is not None:
+            shown = value if isinstance(value, Text) else output.text(value)
+            output.say(Text.assemble((name.ljust(width), "dim"), "  ", shown))
+
+
+def _standing(view: ExecutionView) -> Text:
+    shown = output.status(view.status)
+    return shown if view.held is None else Text.assemble(shown, output.text(f" held: {view.held}"))
+
+
+def _place(view: ExecutionView) -> str:
+    """Steps are counted from 1 for people."""
+    if view.status is ExecutionStatus.SUCCEEDED:
+        return "the end"
+    name = f" {view.step}" if view.step else ""
+    return f"step {view.step_index + 1}{name}"
+
+
+def _due(view: ExecutionView, now: int) -> str | None:
+    if view.next_due_at_ms is None or view.status.is_terminal:
+        return None
+    left = view.next_due_at_ms - now
+    return f"in {output.span(left)}" if left > 0 else f"since {output.span(-left)}"
+
+
+def _ago(now: int, then: int) -> str:
+    return f"{output.span(max(0, now - then))} ago"
+
+
+def _total(unit: UnitView) -> str:
+    return f"{unit.appended:,} so far" if unit.total is None else f"{unit.total:,}"
+
+
+def _unit_end(unit: UnitView) -> int:
+    return unit.updated_at_ms if unit.status.is_terminal else system_clock()
+
+
+def _status(name: str) -> ExecutionStatus:
+    try:
+        return ExecutionStatus[name.upper().replace("-", "_")]
+    except KeyError:
+        known = ", ".join(one.name for one in ExecutionStatus)
+        raise CliError(f"{name!r} is no status; there are {known}", exit_code=USAGE) from None
