@@ -1,0 +1,168 @@
+"""Writes docs/reference/cli.md and docs/reference/settings.md from the code.
+
+python scripts/reference.py           writes them
+python scripts/reference.py --check   fails if they are not what would be written
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic_core import PydanticUndefined
+
+from bide.cli.options import COMMON
+from bide.cli.root import app
+from bide.settings import Settings
+
+FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+MADE = "<!-- Made by scripts/reference.py from the code; edit there. -->"
+
+TABLE_HEAD = "| | default | |\n| --- | --- | --- |\n"
+
+CLI_HEAD = f"""\
+# The command line
+
+{MADE}
+
+The app that a command works with is `MODULE:APP`: given to the command, else `BIDE_APP`, else
+`app` under `[tool.bide]` in the `pyproject.toml` of the working directory. That directory is
+importable.
+
+With `--json` a command prints one JSON document, a list as one document a line, with the names of
+the wire contract; nothing else goes to stdout. Remarks, progress and errors go to stderr. An error
+is one line, and the exit code is 0 (done), 1 (not done: refused, unknown, not reachable), 2 (typed
+wrongly), 130 or 143 (interrupted). `BIDE_DEBUG=1` adds the traceback.
+
+Options of every command that they make sense for:
+
+"""
+
+SETTINGS_HEAD = f"""\
+# Settings
+
+{MADE}
+
+Read from the environment when an app is made; `App(settings=Settings(...))` sets them in code.
+Names that end in `_MS` are milliseconds.
+
+| variable | default | meaning |
+| --- | --- | --- |
+"""
+
+
+def cli_page() -> str:
+    """Every command with its arguments and options."""
+    root = typer.main.get_command(app)
+    commands = "".join(_commands(root, "bide"))
+    return CLI_HEAD + TABLE_HEAD + "".join(_common(root)) + commands
+
+
+def settings_page() -> str:
+    """Every setting."""
+    rows = [
+        f"| `BIDE_{name.upper()}` | `{_default(field.default)}` | {field.description} |\n"
+        for name, field in Settings.model_fields.items()
+    ]
+    return SETTINGS_HEAD + "".join(rows)
+
+
+def pages() -> dict[Path, str]:
+    """The pages by their files."""
+    return {FOLDER / "cli.md": cli_page(), FOLDER / "settings.md": settings_page()}
+
+
+def stale() -> list[Path]:
+    """Files that are not what would be written."""
+    return [
+        path
+        for path, text in pages().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+
+
+def _commands(command: Any, path: str) -> Iterator[str]:
+    for name, inner in getattr(command, "commands", {}).items():
+        if getattr(inner, "commands", None):
+            yield from _commands(inner, f"{path} {name}")
+        else:
+            yield _command(inner, f"{path} {name}")
+
+
+def _common(root: Any) -> Iterator[str]:
+    """The shared options, once."""
+    shared = {
+        one.name: _option_row(one)
+        for command in root.commands.values()
+        for one in command.params
+        if _is_shared(one)
+    }
+    yield from shared.values()
+
+
+def _is_shared(option: Any) -> bool:
+    return getattr(option, "rich_help_panel", None) == COMMON
+
+
+def _command(command: Any, path: str) -> str:
+    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    options = [one for one in command.params if one.param_type_name == "option"]
+    shared = ", ".join(f"`{one.opts[0]}`" for one in options if _is_shared(one))
+    options = [one for one in options if not _is_shared(one)]
+    usage = " ".join([path, *(_argument(one) for one in arguments), "[OPTIONS]"])
+    lines = [f"\n## `{path}`\n\n{command.help}\n\n```\n{usage}\n```\n"]
+    if options or arguments:
+        lines.append(f"\n{TABLE_HEAD}")
+    lines += [f"| `{_argument(one)}` | | {one.help or ''} |\n" for one in arguments]
+    lines += [_option_row(one) for one in options]
+    lines.append(f"\nAnd {shared}.\n" if shared else "")
+    return "".join(lines)
+
+
+def _option_row(option: Any) -> str:
+    return f"| {_option(option)} | {_shown_default(option)} | {option.help} |\n"
+
+
+def _argument(argument: Any) -> str:
+    name = argument.metavar or argument.name.upper()
+    return name if argument.required or name.startswith("[") else f"[{name}]"
+
+
+def _option(option: Any) -> str:
+    names = "`, `".join([*option.opts, *option.secondary_opts])
+    takes = "" if option.is_flag else f" {option.metavar or 'VALUE'}"
+    return f"`{names}{takes}`"
+
+
+def _shown_default(option: Any) -> str:
+    if option.required:
+        return "required"
+    if option.default in (None, "", False, []) or option.default is PydanticUndefined:
+        return ""
+    if option.is_flag:
+        return f"`{option.opts[0]}`"
+    return f"`{option.default}`"
+
+
+def _default(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value}"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or check them."""
+    if arguments == ["--check"]:
+        old = stale()
+        for path in old:
+            print(f"{path} is not what the code says; run python scripts/reference.py")
+        return 1 if old else 0
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
