@@ -17,52 +17,72 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="BIDE_", frozen=True, extra="ignore")
 
     store: str = Field(
-        "sqlite:///bide.db",
+        default="sqlite:///bide.db",
         description="Where executions live: sqlite:///relative, sqlite:////absolute, memory://.",
     )
     await_aggregate_max_input_items: int = Field(
-        10_000, ge=0, description="Items that an aggregate await may ask about; 0: no bound."
+        default=10_000,
+        ge=0,
+        description="Items that an aggregate await may ask about; 0: no bound.",
     )
     await_aggregate_max_output_items: int = Field(
-        10_000, ge=0, description="Items that one answer may hold; 0: no bound."
+        default=10_000, ge=0, description="Items that one answer may hold; 0: no bound."
     )
     payload_max_bytes: int = Field(
-        MIB, ge=1, description="Bytes of one input, request, answer or step output at a boundary."
+        default=MIB,
+        ge=1,
+        description="Bytes of one input, request, answer or step output at a boundary.",
     )
     result_max_bytes: int = Field(
-        8 * MIB, ge=1, description="Bytes of a result that is given in one piece."
+        default=8 * MIB, ge=1, description="Bytes of a result that is given in one piece."
     )
-    lease_ms: int = Field(15_000, ge=100, description="How long a claim lasts unless renewed.")
-    lease_renew_ms: int = Field(5_000, ge=20, description="How often leases are renewed.")
+    lease_ms: int = Field(
+        default=15_000, ge=100, description="How long a claim lasts unless renewed."
+    )
+    lease_renew_ms: int = Field(default=5_000, ge=20, description="How often leases are renewed.")
     lease_takeovers_max: int = Field(
-        5, ge=0, description="Lost leases that one boundary may cost before the dead letter."
+        default=5,
+        ge=0,
+        description="Lost leases that one boundary may cost before the dead letter.",
     )
     step_timeout_ms: int = Field(
-        600_000, ge=1, description="How long a step may run that does not say so itself."
+        default=600_000, ge=1, description="How long a step may run that does not say so itself."
     )
-    step_threads: int = Field(16, ge=1, le=1024, description="Threads for steps that are not async.")
+    step_threads: int = Field(
+        default=16, ge=1, le=1024, description="Threads for steps that are not async."
+    )
     retry_in_place_ms: int = Field(
-        1_000, ge=0, description="A shorter back-off is waited for in place."
+        default=1_000, ge=0, description="A shorter back-off is waited for in place."
     )
-    sweep_interval_ms: int = Field(1_000, ge=10, description="How often deadlines are looked at.")
-    batch_rows: int = Field(500, ge=1, description="Moves that share one commit, at most.")
-    batch_bytes: int = Field(MIB, ge=1, description="Payload bytes that share one commit, at most.")
+    sweep_interval_ms: int = Field(
+        default=1_000, ge=10, description="How often deadlines are looked at."
+    )
+    batch_rows: int = Field(default=500, ge=1, description="Moves that share one commit, at most.")
+    batch_bytes: int = Field(
+        default=MIB, ge=1, description="Payload bytes that share one commit, at most."
+    )
     pending_rows: int = Field(
-        20_000, ge=1, description="Moves that may wait for a commit; past it callers wait."
+        default=20_000, ge=1, description="Moves that may wait for a commit; past it callers wait."
     )
-    page_items: int = Field(500, ge=1, description="Items of a stream that reach a step at once.")
-    retention_days: float = Field(30, ge=0, description="How long ended executions are kept.")
-    submit_key_days: float = Field(90, ge=0, description="How long their submit keys are.")
-    poll_max_ms: int = Field(1_000, ge=10, description="The longest pause between two looks.")
+    page_items: int = Field(
+        default=500, ge=1, description="Items of a stream that reach a step at once."
+    )
+    retention_days: float = Field(
+        default=30, ge=0, description="How long ended executions are kept."
+    )
+    submit_key_days: float = Field(default=90, ge=0, description="How long their submit keys are.")
+    poll_max_ms: int = Field(
+        default=1_000, ge=10, description="The longest pause between two looks."
+    )
     stop_timeout_ms: int = Field(
-        30_000, ge=0, description="How long a stop waits for segments that run."
+        default=30_000, ge=0, description="How long a stop waits for segments that run."
     )
     require_idempotency_key: bool = Field(
-        False, description="Refuse a submission over HTTP that has no Idempotency-Key."
+        default=False, description="Refuse a submission over HTTP that has no Idempotency-Key."
     )
     http_max_body_bytes: int = Field(
-        8 * MIB, ge=KIB, description="Bytes of one request body, batches included."
+        default=8 * MIB, ge=KIB, description="Bytes of one request body, batches included."
     )
     batch_max_lines: int = Field(
-        10_000, ge=1, description="Completions of one NDJSON batch, at most."
+        default=10_000, ge=1, description="Completions of one NDJSON batch, at most."
     )

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from bide.planning.plan import PlanAwait, PlanKeep, PlanRoute, PlanStep
+from bide.planning.plan import PlanAwait, PlanBranch, PlanKeep, PlanRoute, PlanStep
 
 Page: TypeAlias = Sequence[Any]
 
@@ -118,7 +118,7 @@ async def _routed(
     async for page in pages:
         routed = list(page)
         places: dict[int, list[int]] = {}
-        branches = {}
+        branches: dict[int, PlanBranch] = {}
         for place, item in enumerate(page):
             branch = route.select(item)
             branches[id(branch)] = branch

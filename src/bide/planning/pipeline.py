@@ -25,6 +25,7 @@ C = TypeVar("C")
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
 
+_NOTHING: Final[Mapping[type, object]] = MappingProxyType({})
 _NONE_RENAMED: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -123,6 +124,28 @@ class Pipeline(Generic[In_contra, Out_co]):
         if is_branches(step):
             return _of(compiler.with_branches(self._plan, step))
         return _of(compiler.with_step(self._plan, step))
+
+    @overload
+    async def run_inline(
+        self: Pipeline[A, Many[B]], value: A, *, resources: Mapping[type, object] = _NOTHING
+    ) -> list[B]: ...
+    @overload
+    async def run_inline(
+        self: Pipeline[A, B], value: A, *, resources: Mapping[type, object] = _NOTHING
+    ) -> B: ...
+    async def run_inline(self, value: Any, *, resources: Mapping[type, object] = _NOTHING) -> Any:
+        """Run it in memory, without a store: give the result, a list for a stream.
+
+        Nothing is retried and nothing is kept; whatever a step raises, the caller gets.
+
+        Raises:
+            DefinitionError: it has an await, which needs the durable mode, or a step asks for a
+                resource that is not given.
+        """
+        # The one import that points up: a plan knows no way to run, and users hold a pipeline.
+        from bide.runtime.inline import run_inline
+
+        return await run_inline(self._plan, value, resources)
 
     def __repr__(self) -> str:
         parts = " -> ".join(part.id for part in self._plan.positions)

@@ -5,7 +5,7 @@ leaves with one receipt. It reads first, to know which type the answer must have
 nothing on what it read: the decision is the engine's, under the row's lock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -208,10 +208,10 @@ class Admission:
         else:
             if completion.payload is MISSING:
                 raise _Refusal("malformed", "there is neither responsePayload nor failure")
-            if codec.many and isinstance(completion.payload, list):
-                bound = settings.await_aggregate_max_output_items
-                guard_items(len(completion.payload), bound, "output")
-            value = codec.parse(completion.payload)
+            payload: object = completion.payload
+            if codec.many and isinstance(payload, Sized):
+                guard_items(len(payload), settings.await_aggregate_max_output_items, "output")
+            value = codec.parse(payload)
         if codec.many:
             guard_items(len(value), settings.await_aggregate_max_output_items, "output")
         body = codec.encode(value)

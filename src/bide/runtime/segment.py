@@ -20,7 +20,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
@@ -495,7 +495,7 @@ class SegmentTask:
                 raise Abandoned(getattr(outcome, "reason", None) or str(outcome))
 
 
-async def _closable(pages: AsyncIterator[Page]) -> Any:
+async def _closable(pages: AsyncIterator[Page]) -> AsyncGenerator[Page]:
     async for page in pages:
         yield page
 

@@ -1,5 +1,8 @@
 """Opening the file: refuse what would lose data, before anything is written."""
 
+# apsw's stubs name a type that pyright cannot find, so all that touches a binding is half unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 import os
 import re
 from importlib import resources

@@ -5,6 +5,9 @@ knows the tables and no policy. One writer connection a process (`writer`), one 
 on another thread, so that a page of the inbox never waits for a commit.
 """
 
+# apsw's stubs name a type that pyright cannot find, so all that touches a binding is half unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar

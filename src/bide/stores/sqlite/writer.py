@@ -14,6 +14,9 @@ from what is on disk; the commit's number, written with it, then says whether it
 the file could be reopened nothing more is acknowledged.
 """
 
+# apsw's stubs name a type that pyright cannot find, so all that touches a binding is half unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 import secrets
 from collections.abc import Callable
 from typing import TypeVar
