@@ -172,6 +172,9 @@ class ValueCodec(Codec[T]):
     def assemble(self, schemas: Mapping[int, JsonSchema]) -> JsonSchema:
         return schemas[id(self)]
 
+    def schema(self) -> JsonSchema:
+        return self.adapter.json_schema()
+
     def _dump_python(self, value: object) -> object:
         return self.adapter.serializer.to_python(value, by_alias=True, round_trip=True)
 

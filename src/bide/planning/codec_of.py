@@ -38,6 +38,8 @@ class Unfit(Exception):
 def codec_of(form: object) -> Codec[Any]:
     """Make the codec of a type, `Many[T]` included; raise `Unfit` if there can be none."""
     inner = bare(form)
+    if isinstance(inner, str):
+        raise Unfit("it is the name of a type; write the type itself")
     if inner is Many:
         raise Unfit("it does not say of what; write Many[T]")
     if get_origin(inner) is Many:

@@ -17,6 +17,8 @@ import typing_extensions
 from typing_extensions import TypeAliasType, get_type_hints, is_typeddict
 
 _NONE: Final = type(None)
+#: What says nothing about a value.
+_EVERYTHING: Final[tuple[object, ...]] = (Any, object)
 _UNIONS: Final = (Union, types.UnionType)
 #: `type X = ...` makes one class, `typing_extensions.TypeAliasType(...)` another before 3.14.
 _ALIASES: Final = tuple({TypeAliasType, getattr(typing, "TypeAliasType", TypeAliasType)})
@@ -107,7 +109,7 @@ def runtime_class(form: object) -> type | None:
         classes: set[type] = {type(value) for value in get_args(form)}
         return classes.pop() if len(classes) == 1 else None
     found: object = form if origin is None else origin
-    return found if isclass(found) and found is not object else None
+    return found if isclass(found) and found not in _EVERYTHING else None
 
 
 def fits(given: object, wanted: object) -> bool:
