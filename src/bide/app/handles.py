@@ -17,7 +17,7 @@ from bide.errors import (
     NotFinished,
     UnknownExecution,
 )
-from bide.model.ids import format_execution, format_interaction, parse_execution
+from bide.model.ids import InteractionId, format_execution, format_interaction, parse_execution
 from bide.model.records import Execution as Row
 from bide.model.status import ExecutionStatus
 from bide.planning.plan import Plan, PlanAwait
@@ -109,8 +109,7 @@ class Execution(Generic[Out_co]):
             raise await self._ended_error(row)
         if row.status is not ExecutionStatus.WAITING_EXTERNAL or row.step_index != place.position:
             return []
-        query = PendingQuery(self._tenant, step_id=place.id, execution=row.id, limit=_PARKED_MAX)
-        asked = await self._runtime.store.pending(query)
+        asked = await self._open_at(place, row)
         return [
             interaction_of(place, each) for each in sorted(asked, key=lambda a: a.interaction.item)
         ]
@@ -173,6 +172,18 @@ class Execution(Generic[Out_co]):
         if row.tenant != self._tenant:
             raise UnknownExecution(f"there is no execution {self.execution_id!r}")
         return row
+
+    async def _open_at(self, place: PlanAwait, row: Row) -> list[Asked]:
+        if place.per_item:
+            query = PendingQuery(
+                self._tenant, step_id=place.id, execution=row.id, limit=_PARKED_MAX
+            )
+            return await self._runtime.store.pending(query)
+        # A unit of one interaction: its id is known, and one read serves many callers.
+        only = InteractionId(row.id, row.units)
+        [asked] = await self._runtime.admission.look_up(self._tenant, [only])
+        is_open = asked is not None and not asked.interaction.status.is_terminal
+        return [asked] if asked is not None and is_open else []
 
     async def _ended_error(self, row: Row) -> ExecutionFailed | ExecutionCancelled:
         reason = row.error_message or ""

@@ -1,19 +1,21 @@
 """`bide bench`: the figures, with the limit of this machine beside each."""
 
+from __future__ import annotations
+
 import statistics
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from bide.bench.environment import environment
-from bide.bench.figures import Figure
-from bide.bench.measure import Job, in_child, measure
-from bide.bench.workloads import Load
 from bide.cli import output
 from bide.cli.complaints import USAGE, CliError
 from bide.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from bide.bench.figures import Figure
+    from bide.bench.measure import Job
 
 _N = {"park-resume": 20_000, "items": 10_000, "submit": 20_000}
 _ITEM_COUNTS = (1_000, 10_000, 100_000)
@@ -60,6 +62,9 @@ def bench(
     json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Measure this machine, with its limit beside each figure."""
+    from bide.bench.measure import Job
+    from bide.bench.workloads import Load
+
     share = _share(sleepers)
 
     def job(name: str, count: int) -> Job:
@@ -78,6 +83,9 @@ def bench(
 
 
 def _report(jobs: list[Job], runs: int, *, as_json: bool) -> None:
+    from bide.bench.environment import environment
+    from bide.bench.measure import in_child, measure
+
     figures: list[Figure] = []
     with output.progress(len(jobs) * runs, "measuring", beside_json=as_json) as bar:
         for job in jobs:

@@ -138,6 +138,7 @@ class _Many:
         self._duplicates = 0
         self._refused: list[str] = []
         self._refusals = 0
+        self._ended = 0
         self._ended_badly = 0
         self._started_ms = system_clock()
         self._took_ms = 0
@@ -215,6 +216,7 @@ class _Many:
         ends = await asyncio.gather(*(end_of(submission) for _, submission in window))
         for (number, submission), (view, result) in zip(window, ends, strict=True):
             if view is not None and view.status.is_terminal:
+                self._ended += 1
                 self._ended_badly += view.status is not ExecutionStatus.SUCCEEDED
             if self._target.json:
                 output.print_json({"line": number} | _json_of(submission, view, result))
@@ -229,6 +231,8 @@ class _Many:
                 f"{self._submitted:,} submitted{there} ({output.span(self._took_ms)},"
                 f" {done / seconds:,.0f} a second)"
             )
+            if self._wait is not None:
+                output.say(f"{self._ended:,} of {done:,} have ended")
         if self._refusals:
             lines = "1 line was" if self._refusals == 1 else f"{self._refusals:,} lines were"
             raise CliError(f"{lines} refused; {self._refused[0]}")

@@ -21,6 +21,7 @@ from bide.model.ids import InteractionId, format_execution, parse_interaction
 from bide.model.status import ReceiptOutcome
 from bide.planning.plan import PlanAwait
 from bide.runtime.committer import Committer
+from bide.runtime.lookups import LookUps
 from bide.runtime.plans import Plans
 from bide.runtime.segment import guard_bytes, guard_items
 from bide.runtime.texts import MESSAGE_MAX, NAME_MAX, check_text
@@ -75,6 +76,7 @@ class Admission:
         self._plans = plans
         self._settings = settings
         self._clock = clock
+        self._look_ups = LookUps(self._fetch, most=settings.batch_rows)
 
     async def admit(
         self, tenant: str, completions: Sequence[Completion | Typed]
@@ -143,15 +145,29 @@ class Admission:
                 unknown[place] = None
             else:
                 found[place] = (boundary, None)
-        size = self._settings.batch_rows
-        wanted = list(unknown)
-        for start in range(0, len(wanted), size):
-            page = wanted[start : start + size]
-            for place, asked in zip(
-                page, await self._store.interactions_by_id(tenant, page), strict=True
-            ):
-                found[place] = (self._boundary_of(asked), asked) if asked else None
+        for place, asked in zip(unknown, await self.look_up(tenant, list(unknown)), strict=True):
+            found[place] = (self._boundary_of(asked), asked) if asked else None
         return found
+
+    async def look_up(self, tenant: str, places: Sequence[InteractionId]) -> Sequence[Asked | None]:
+        """Interactions by id; single ones share their reads with other callers'."""
+        if len(places) == 1:
+            return [await self._look_ups.get((tenant, places[0]))]
+        size = self._settings.batch_rows
+        found: list[Asked | None] = []
+        for start in range(0, len(places), size):
+            found += await self._store.interactions_by_id(tenant, places[start : start + size])
+        return found
+
+    async def _fetch(self, wanted: Sequence[tuple[str, InteractionId]]) -> Sequence[Asked | None]:
+        of_tenant: dict[str, list[InteractionId]] = {}
+        for tenant, place in wanted:
+            of_tenant.setdefault(tenant, []).append(place)
+        found: dict[tuple[str, InteractionId], Asked | None] = {}
+        for tenant, places in of_tenant.items():
+            asked = await self._store.interactions_by_id(tenant, places)
+            found.update(zip([(tenant, place) for place in places], asked, strict=True))
+        return [found[key] for key in wanted]
 
     def _known(self, completion: Completion | Typed) -> PlanAwait | None:
         if not isinstance(completion, Typed) or completion.step_id is None:

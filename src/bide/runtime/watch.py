@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from bide.engine.moves import Handover, Outcome
-from bide.errors import StoreUnavailable
 from bide.model.ids import ExecutionId
 from bide.model.records import Execution
+from bide.runtime.lookups import LookUps
 from bide.spi.store import Store
 
 Condition = Callable[[Execution], bool]
@@ -24,8 +24,7 @@ class Watch:
         self._store = store
         self._waiters: dict[ExecutionId, list[_Waiter]] = {}
         self._ended: dict[ExecutionId, Execution] = {}
-        self._new: list[ExecutionId] = []
-        self._look: asyncio.Task[None] | None = None
+        self._look_ups = LookUps(self._fetch, most=_LOOK_UP_MAX)
 
     @property
     def is_waited_on(self) -> bool:
@@ -48,11 +47,11 @@ class Watch:
         future: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
         waiter = (condition, future)
         self._waiters.setdefault(execution, []).append(waiter)
-        # Registered first, then looked up: a commit in between is seen by one of the two.
-        self._new.append(execution)
-        if self._look is None:
-            self._look = asyncio.create_task(self._look_up_new())
         try:
+            # Registered first, then looked up: a commit in between is seen by one of the two.
+            row = await self._look_ups.get(execution)
+            if row is not None and condition(row):
+                return row
             async with asyncio.timeout(timeout_s):
                 return await future
         finally:
@@ -77,37 +76,19 @@ class Watch:
 
     async def refresh(self) -> None:
         """Look at the store, for what other processes have done."""
-        await self._look_up(list(self._waiters))
-
-    async def _look_up_new(self) -> None:
-        """Look once for everybody who came while the last look was under way."""
-        try:
-            while self._new:
-                wanted, self._new = self._new, []
-                try:
-                    await self._look_up(wanted)
-                except StoreUnavailable as error:
-                    self._fail(wanted, error)
-        finally:
-            self._look = None
-
-    async def _look_up(self, wanted: Sequence[ExecutionId]) -> None:
-        for start in range(0, len(wanted), _LOOK_UP_MAX):
-            page = wanted[start : start + _LOOK_UP_MAX]
-            for execution in await self._store.executions_by_id(None, page):
+        waited_for = list(self._waiters)
+        for start in range(0, len(waited_for), _LOOK_UP_MAX):
+            for execution in await self._fetch(waited_for[start : start + _LOOK_UP_MAX]):
                 if execution is not None:
                     self._tell(execution)
+
+    async def _fetch(self, ids: Sequence[ExecutionId]) -> list[Execution | None]:
+        return await self._store.executions_by_id(None, ids)
 
     def _tell(self, execution: Execution) -> None:
         for condition, future in self._waiters.get(execution.id, ()):
             if not future.done() and condition(execution):
                 future.set_result(execution)
-
-    def _fail(self, wanted: Sequence[ExecutionId], error: StoreUnavailable) -> None:
-        for execution in wanted:
-            for _, future in self._waiters.get(execution, ()):
-                if not future.done():
-                    future.set_exception(error)
 
     def _forget(self, execution: ExecutionId, waiter: _Waiter) -> None:
         waiters = self._waiters[execution]
