@@ -33,7 +33,7 @@ def test_retry_keeps_milliseconds() -> None:
         (lambda: Kafka(request="a", response=".."), "which is no topic name"),
         (lambda: Kafka(request="a", response="a"), "Name two topics"),
         (lambda: Kafka(request="a", response="b", tenants="acme"), r"write tenants=\['acme'\]"),
-        (lambda: Kafka(request="a", response="b", key="id"), "write 'correlationId'"),  # type: ignore[arg-type]  # the mistake under test
+        (lambda: Kafka(request="a", response="b", key="id"), "write 'correlationId'"),
         (lambda: Collect(tolerate=-1), "write a count"),
         (lambda: Collect(tolerate="101%"), "write a count"),
         (lambda: Collect(tolerate="many"), "write a count"),

@@ -80,7 +80,7 @@ def test_a_lambda_needs_a_name() -> None:
 def test_wrong_options_are_refused(options: dict[str, object], message: str) -> None:
     """The decorator says what to write."""
     with pytest.raises(DefinitionError, match=message):
-        step(**options)  # type: ignore[call-overload]  # the mistake under test
+        step(**options)
 
 
 def test_what_cannot_carry_options_is_refused() -> None:
@@ -88,4 +88,4 @@ def test_what_cannot_carry_options_is_refused() -> None:
     with pytest.raises(DefinitionError, match="Decorate the function where it is defined"):
         step(id="x")(SendReceipt().send)
     with pytest.raises(DefinitionError, match="is no function"):
-        step(id="x")(3)  # type: ignore[type-var]  # the mistake under test
+        step(id="x")(3)
