@@ -41,15 +41,14 @@ def strict_loads(data: bytes) -> object:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise MalformedJson(f"not UTF-8: byte {error.start} is {data[error.start]:#04x}") from None
-    read_int = _int if _may_hold_long_number(data) else None
-    read_float = _long_float if _may_hold_long_number(data) else _float
+    long = _may_hold_long_number(data)
     try:
         value: object = json.loads(
             text,
             object_pairs_hook=_object,
             parse_constant=_refuse_constant,
-            parse_float=read_float,
-            parse_int=read_int,
+            parse_float=_long_float if long else _float,
+            parse_int=_int if long else None,
         )
     except _DuplicateKey:
         raise MalformedJson(_duplicate(text)) from None

@@ -262,6 +262,23 @@ def test_kept_variants_keep_their_declared_names() -> None:
     assert sorted(route.by_tag) == ["failed", "fine"]
 
 
+def test_a_branch_may_take_several_variants() -> None:
+    """It is given the union of them, by their names, and the rest goes elsewhere."""
+    route = route_of(Pipeline("three", Report | Failure | Row).then(branch(either).branch(price)))
+    first, second = route.branches
+
+    assert route.select(Report()) is route.select(Failure()) is first
+    assert route.select(Row(number=1)) is second
+    assert (first.input.name, second.input.name) == ("Report | Failure", "Row")
+    assert first.input.encode(Failure()) == b'{"Failure":{"reason":""}}'
+
+
+def test_an_await_may_leave_variants_to_others() -> None:
+    """What it does not take is named with the line to write."""
+    with pytest.raises(DefinitionError, match=r"\.then\(branch\(<appeal>\)\.keep\(Report\)\)"):
+        JUDGED.wait(boundary(Failure, Report, "Appeal"))
+
+
 # --- streams with gaps, projections -------------------------------------------------------------
 
 
