@@ -6,9 +6,8 @@ by the type of a parameter; code deeper down asks `Context.current()`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from datetime import datetime
 from logging import Logger, LoggerAdapter
@@ -54,11 +53,22 @@ class Context:
 _current: Final[ContextVar[Context | None]] = ContextVar("bide_context", default=None)
 
 
-@contextmanager
-def entered(context: Context) -> Generator[Context]:
-    """Make this the current context in the body of the `with`."""
-    token = _current.set(context)
-    try:
-        yield context
-    finally:
-        _current.reset(token)
+class entered:  # noqa: N801 - reads as a verb: with entered(context)
+    """Make this the current context in the body of the `with`.
+
+    A class and not a generator, because it is entered once for every call of every step.
+    """
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._token: Token[Context | None] | None = None
+
+    def __enter__(self) -> Context:
+        self._token = _current.set(self._context)
+        return self._context
+
+    def __exit__(self, *error: object) -> None:
+        assert self._token is not None
+        _current.reset(self._token)

@@ -58,14 +58,14 @@ class Entry(NamedTuple):
 def weigh(move: Move) -> tuple[int, int]:
     """Rows and payload bytes of a move, for the bounds of a batch."""
     match move:
-        case Submit() | Admit():
-            return 1, len(move.body)
-        case Park():
-            return 1, len(move.interaction.request)
         case Append():
             return len(move.items), sum(len(item.request) for item in move.items)
         case StoreResults():
             return len(move.bodies), sum(map(len, move.bodies))
+        case Submit() | Admit():
+            return 1, len(move.body)
+        case Park():
+            return 1, len(move.interaction.request)
         case Finish():
             return 1, len(move.result or b"")
         case _:

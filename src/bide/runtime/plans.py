@@ -49,6 +49,10 @@ class Plans:
         self.submittable = tuple(self._by_name)
         for plan in retired:
             self._by_name.setdefault(plan.pipeline, plan)
+        self._awaits_of_step: dict[str, list[tuple[Plan, PlanAwait]]] = {}
+        for plan in self._by_name.values():
+            for boundary in plan.awaits():
+                self._awaits_of_step.setdefault(boundary.id, []).append((plan, boundary))
         self._schemas: dict[str, dict[str, Any]] = {}
         self._stretches = {
             stretch.fingerprint: stretch
@@ -100,12 +104,7 @@ class Plans:
 
     def awaits_of_step(self, step_id: str) -> list[tuple[Plan, PlanAwait]]:
         """Awaits with that step id, in any pipeline."""
-        return [
-            (plan, boundary)
-            for plan in self._by_name.values()
-            for boundary in plan.awaits()
-            if boundary.id == step_id
-        ]
+        return self._awaits_of_step.get(step_id, [])
 
 
 def _stretches(plan: Plan) -> Iterator[Stretch]:

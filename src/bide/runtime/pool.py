@@ -20,9 +20,11 @@ from typing import Generic, Protocol, TypeVar
 T = TypeVar("T")
 
 #: How often the queue is looked at while it is not empty.
-_LOOK_S = 0.005
-#: Fewer jobs than this between two looks are slow jobs: more threads help.
+_LOOK_S = 0.02
+#: Fewer jobs than this between two looks are slow jobs: more threads help. Unless the look itself
+#: comes late: then the interpreter is busy, and more threads would only make it busier.
 _QUICK_JOBS = 20
+_LATE_S = 0.01
 _OVERRUN_LOOK_S = 0.25
 
 
@@ -57,6 +59,7 @@ class StepPool:
         self._running: dict[int, Job] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._look: asyncio.TimerHandle | None = None
+        self._look_at = 0.0
         self._overrun_look: asyncio.TimerHandle | None = None
         self._stopping = False
 
@@ -85,7 +88,7 @@ class StepPool:
                 self._wake_one()
         assert self._loop is not None
         if self._look is None:
-            self._look = self._loop.call_later(_LOOK_S, self._look_again)
+            self._look_soon()
         if self._overrun_look is None:
             self._overrun_look = self._loop.call_later(_OVERRUN_LOOK_S, self._look_for_overruns)
 
@@ -106,11 +109,17 @@ class StepPool:
         if not self._jobs or self._loop is None:
             return
         slow = self._done - self._done_before < _QUICK_JOBS
+        late = self._loop.time() > self._look_at + _LATE_S
         self._done_before = self._done
         with self._lock:
-            if slow and self._drawing < self._max:
+            if slow and not late and self._drawing < self._max:
                 self._wake_one()
-        self._look = self._loop.call_later(_LOOK_S, self._look_again)
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        assert self._loop is not None
+        self._look_at = self._loop.time() + _LOOK_S
+        self._look = self._loop.call_at(self._look_at, self._look_again)
 
     def _look_for_overruns(self) -> None:
         self._overrun_look = None

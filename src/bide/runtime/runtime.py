@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Any
 
 from bide.errors import StoreUnavailable
+from bide.model.ids import ExecutionId
 from bide.planning.hints import ResourceKey, resource_of
 from bide.runtime.admission import Admission
 from bide.runtime.clock import ExecutionIds, worker_name
@@ -49,7 +50,7 @@ class Runtime:
         self._resources = resources
         self._given = given
         self.worker: Worker | None = None
-        self.watch = Watch(store)
+        self.watch = Watch(store, self._is_running_here)
         self.committer = Committer(
             store,
             rows=settings.batch_rows,
@@ -127,6 +128,9 @@ class Runtime:
             except StoreUnavailable as error:
                 log.warning("cannot follow the store: %s", error)
                 await asyncio.sleep(longest)
+
+    def _is_running_here(self, execution: ExecutionId) -> bool:
+        return self.worker is not None and self.worker.holds(execution)
 
     def _checks(self) -> list[Check]:
         if self.worker is None:

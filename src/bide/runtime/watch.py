@@ -6,24 +6,38 @@ from collections.abc import Callable, Sequence
 from bide.engine.moves import Handover, Outcome
 from bide.model.ids import ExecutionId
 from bide.model.records import Execution
+from bide.model.status import ExecutionStatus
 from bide.runtime.lookups import LookUps
 from bide.spi.store import Store
 
 Condition = Callable[[Execution], bool]
 _Waiter = tuple[Condition, asyncio.Future[Execution]]
 _LOOK_UP_MAX = 1_000
-#: Ended executions of this process that are remembered, so that asking for a result that is there
+#: Executions that this process has seen park or end, so that asking for what is there already
 #: costs no look at the store.
-_ENDED_MAX = 20_000
+_RECENT_MAX = 20_000
+
+
+#: Statuses in which an execution stays for a while; all but the first for ever.
+_RESTING = frozenset(
+    {
+        ExecutionStatus.WAITING_EXTERNAL,
+        ExecutionStatus.SUCCEEDED,
+        ExecutionStatus.FAILED,
+        ExecutionStatus.DLQ,
+        ExecutionStatus.CANCELLED,
+    }
+)
 
 
 class Watch:
     """Tells waiters of commits: its own process's at once, others' when it looks again."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, is_running_here: Callable[[ExecutionId], bool]) -> None:
         self._store = store
+        self._is_running_here = is_running_here
         self._waiters: dict[ExecutionId, list[_Waiter]] = {}
-        self._ended: dict[ExecutionId, Execution] = {}
+        self._recent: dict[ExecutionId, Execution] = {}
         self._look_ups = LookUps(self._fetch, most=_LOOK_UP_MAX)
 
     @property
@@ -41,19 +55,27 @@ class Watch:
         Raises:
             TimeoutError: it did not in time.
         """
-        ended = self._ended.get(execution)
-        if ended is not None and condition(ended):
-            return ended
-        future: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
+        recent = self._recent.get(execution)
+        if recent is not None and condition(recent):
+            return recent
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Execution] = loop.create_future()
         waiter = (condition, future)
         self._waiters.setdefault(execution, []).append(waiter)
         try:
-            # Registered first, then looked up: a commit in between is seen by one of the two.
-            row = await self._look_ups.get(execution)
-            if row is not None and condition(row):
-                return row
-            async with asyncio.timeout(timeout_s):
+            # Registered first, then looked up: a commit in between is seen by one of the two. What
+            # this process's own worker holds is told of by its next commit.
+            if not self._is_running_here(execution):
+                row = await self._look_ups.get(execution)
+                if row is not None and condition(row):
+                    return row
+            if timeout_s is None:
                 return await future
+            expiry = loop.call_later(timeout_s, _expire, future)
+            try:
+                return await future
+            finally:
+                expiry.cancel()
         finally:
             self._forget(execution, waiter)
 
@@ -67,12 +89,12 @@ class Watch:
         """Tell those who wait for what a commit wrote."""
         del outcomes, left_ready
         for execution in executions:
-            if execution.status.is_terminal:
-                self._ended[execution.id] = execution
+            if execution.status in _RESTING:
+                self._recent[execution.id] = execution
             if execution.id in self._waiters:
                 self._tell(execution)
-        while len(self._ended) > _ENDED_MAX:
-            del self._ended[next(iter(self._ended))]
+        while len(self._recent) > _RECENT_MAX:
+            del self._recent[next(iter(self._recent))]
 
     async def refresh(self) -> None:
         """Look at the store, for what other processes have done."""
@@ -95,3 +117,8 @@ class Watch:
         waiters.remove(waiter)
         if not waiters:
             del self._waiters[execution]
+
+
+def _expire(future: asyncio.Future[Execution]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError("the execution did not get there in time"))

@@ -119,6 +119,10 @@ class Worker:
         """Look for due executions now."""
         self._wake.set()
 
+    def holds(self, execution: ExecutionId) -> bool:
+        """True while it runs that execution."""
+        return execution in self._running
+
     @property
     def running(self) -> int:
         """How many executions it holds."""
