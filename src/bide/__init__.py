@@ -93,3 +93,9 @@ __all__ = [
     "branch",
     "step",
 ]
+
+# Users meet errors in tracebacks, under the name by which they import them.
+for _name in __all__:
+    _found = globals()[_name]
+    if isinstance(_found, type) and issubclass(_found, BideError):
+        _found.__module__ = __name__

@@ -24,6 +24,7 @@ from bide.errors import (
     UnknownInteraction,
 )
 from bide.model.status import ExecutionStatus
+from bide.planning.compile import check_complete
 from bide.planning.hints import resource_of
 from bide.planning.pipeline import Pipeline, plan_of
 from bide.planning.plan import Plan, PlanAwait
@@ -79,6 +80,8 @@ class App:
         self._runtime: Runtime | None = None
         self._blocking: BlockingApp | None = None
         store_of(self.store)
+        for pipeline in (*pipelines, *retired):
+            check_complete(plan_of(pipeline))
         _check_names([plan_of(each) for each in pipelines])
         self._plans = Plans(
             [plan_of(each) for each in pipelines], [plan_of(each) for each in retired]
