@@ -41,7 +41,8 @@ class Context:
     @classmethod
     def current(cls) -> Context:
         """Give the context of the step that is running here."""
-        context = _current.get()
+        found = _current.get()
+        context = found if found is None or isinstance(found, Context) else found()
         if context is None:
             raise NotRunning(
                 "Context.current() was called outside a running step. "
@@ -50,24 +51,26 @@ class Context:
         return context
 
 
-_current: Final[ContextVar[Context | None]] = ContextVar("bide_context", default=None)
+#: A context, or what makes one: most steps never look, and a stream has many items.
+_Found = Context | Callable[[], Context]
+
+_current: Final[ContextVar[_Found | None]] = ContextVar("bide_context", default=None)
 
 
 class entered:  # noqa: N801 - reads as a verb: with entered(context)
-    """Make this the current context in the body of the `with`.
+    """Make this the current context in the body of the `with`; a function is asked when it is needed.
 
     A class and not a generator, because it is entered once for every call of every step.
     """
 
     __slots__ = ("_context", "_token")
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: _Found) -> None:
         self._context = context
-        self._token: Token[Context | None] | None = None
+        self._token: Token[_Found | None] | None = None
 
-    def __enter__(self) -> Context:
+    def __enter__(self) -> None:
         self._token = _current.set(self._context)
-        return self._context
 
     def __exit__(self, *error: object) -> None:
         assert self._token is not None

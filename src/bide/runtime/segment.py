@@ -23,6 +23,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from bide.authoring.context import Context, entered
@@ -134,12 +135,21 @@ def context_of(
     )
 
 
-def arguments_of(
-    step: PlanStep, context: Context, resources: Mapping[ResourceKey, object]
-) -> dict[str, Any]:
-    """The parameters that a step asks for by type."""
-    return {
-        name: context if wanted is Context else resources[wanted] for name, wanted in step.wants
+def prepared(
+    execution: Execution, step: PlanStep, attempt: int, item: int | None, tools: Tools
+) -> tuple[Context | Callable[[], Context], dict[str, Any]]:
+    """What to enter around one call of a step, and the parameters that it asks for by type.
+
+    The context is made only if the step asks for it, or code deeper down does: a stream has many
+    items, and most steps never look.
+    """
+    make = partial(context_of, execution, step, attempt, item, tools.clock)
+    if not step.wants:
+        return make, {}
+    context = make()
+    return context, {
+        name: context if wanted is Context else tools.resources[wanted]
+        for name, wanted in step.wants
     }
 
 
@@ -357,8 +367,7 @@ class PlainSegment:
         attempt = self._attempt or attempt_of(self.execution, step)
         self._step = step
         self.ends_at = time.monotonic() + _limit(step, self._tools)
-        context = context_of(self.execution, step, attempt, None, self._tools.clock)
-        arguments = arguments_of(step, context, self._tools.resources)
+        context, arguments = prepared(self.execution, step, attempt, None, self._tools)
         try:
             with entered(context):
                 return step.function(self._value, **arguments)
@@ -524,7 +533,7 @@ class _HoppingCalls:
         made: list[Any] = []
         attempt = attempt_of(self._execution, step)
         while True:
-            run = _PageCall(self, step, page, numbers, made, attempt)
+            run = _PageCall(self._execution, self._tools, step, page, numbers, made, attempt)
             await self._tools.pool.run(run, _limit(step, self._tools) * max(1, len(page)))
             if run.failure is None:
                 return made
@@ -570,15 +579,8 @@ class _HoppingCalls:
 
     # --- one call -----------------------------------------------------------------------------
 
-    def prepared(
-        self, step: PlanStep, attempt: int, item: int | None
-    ) -> tuple[Context, dict[str, Any]]:
-        """Context and injected parameters of one call."""
-        context = context_of(self._execution, step, attempt, item, self._tools.clock)
-        return context, arguments_of(step, context, self._tools.resources)
-
     async def _call_once(self, step: PlanStep, value: Any, attempt: int, item: int | None) -> Any:
-        context, arguments = self.prepared(step, attempt, item)
+        context, arguments = prepared(self._execution, step, attempt, item, self._tools)
         limit = _limit(step, self._tools)
         try:
             with entered(context):
@@ -593,7 +595,7 @@ class _HoppingCalls:
 
     async def _yielded(self, step: PlanStep, value: Any, item: int | None) -> AsyncIterator[Page]:
         attempt = attempt_of(self._execution, step)
-        context, arguments = self.prepared(step, attempt, item)
+        context, arguments = prepared(self._execution, step, attempt, item, self._tools)
         size, limit = self._tools.settings.page_items, _limit(step, self._tools)
         try:
             if step.is_async:
@@ -647,14 +649,16 @@ class _PageCall:
 
     def __init__(
         self,
-        calls: _HoppingCalls,
+        execution: Execution,
+        tools: Tools,
         step: PlanStep,
         page: Page,
         numbers: Sequence[int],
         made: list[Any],
         attempt: int,
     ) -> None:
-        self._calls = calls
+        self._execution = execution
+        self._tools = tools
         self._step = step
         self._page = page
         self._numbers = numbers
@@ -663,17 +667,26 @@ class _PageCall:
         self.failure: StepFailed | None = None
 
     def __call__(self) -> None:
-        step, made = self._step, self._made
-        attempt = self._attempt
-        for place in range(len(made), len(self._page)):
-            context, arguments = self._calls.prepared(step, attempt, self._numbers[place])
-            try:
-                with entered(context):
-                    made.append(step.function(self._page[place], **arguments))
-            except Exception as error:  # noqa: BLE001 - whatever a step raises
-                self.failure = StepFailed(step, attempt, error)
-                return
-            attempt = 1
+        step, made, page = self._step, self._made, self._page
+        with entered(self._context):
+            while (place := len(made)) < len(page):
+                try:
+                    made.append(step.function(page[place], **self._arguments()))
+                except Exception as error:  # noqa: BLE001 - whatever a step raises
+                    self.failure = StepFailed(step, self._attempt, error)
+                    return
+                self._attempt = 1
+
+    def _arguments(self) -> dict[str, Any]:
+        if not self._step.wants:
+            return {}
+        item = self._numbers[len(self._made)]
+        return prepared(self._execution, self._step, self._attempt, item, self._tools)[1]
+
+    def _context(self) -> Context:
+        """The context of the item that is being worked on."""
+        item = self._numbers[len(self._made)]
+        return context_of(self._execution, self._step, self._attempt, item, self._tools.clock)
 
 
 def _take(source: Iterator[Any], size: int) -> list[Any]:
