@@ -31,7 +31,8 @@ def test_time_comes_from_the_runtime() -> None:
 
 def test_the_current_context_is_that_of_the_innermost_step() -> None:
     """Code deeper down finds the step that called it, and nothing after it."""
-    with entered(context()), entered(context(attempt=2)) as inner:
+    inner = context(attempt=2)
+    with entered(context()), entered(inner):
         assert Context.current() is inner
 
     with pytest.raises(NotRunning, match="outside a running step"):
