@@ -10,8 +10,7 @@ import pytest
 from bide.bench.environment import environment, file_system
 from bide.bench.figures import Latency, latency, rate
 from bide.bench.limit import limit_items, limit_park_resume, limit_submit, shuffled
-from bide.bench.measure import Job, measure_parked, run
-from bide.bench.measure import _drive as drive
+from bide.bench.measure import Job, drive, measure_parked
 from bide.bench.workloads import Load
 from bide.cli.root import run as bide
 
@@ -54,7 +53,7 @@ def test_the_limit_writes_the_rows_that_bide_writes(
 ) -> None:
     """Table by table the limit leaves what the workload leaves, so that it is a fair limit."""
     n = 600 if workload == "items" else 20
-    run(drive(f"sqlite:///{tmp_path / 'bide.db'}", Job(workload, Load(n, lanes=1))))
+    drive(f"sqlite:///{tmp_path / 'bide.db'}", Job(workload, Load(n, lanes=1)))
     write(tmp_path / "limit.db", n, b"{}")
 
     ours = rows(tmp_path / "bide.db", f"bench-{workload}")

@@ -7,7 +7,7 @@ import pytest
 from bide.cli.complaints import CliError
 from bide.cli.locate import app_name_here, find_app
 
-PLAIN = "from bide import App, Pipeline\napp = App(Pipeline('p', int))\n"
+PLAIN = "from bide import App, Pipeline\ndef same(x: int) -> int: return x\napp = App(Pipeline('p', int).then(same))\n"
 
 
 def test_the_working_directory_is_importable_first_of_all(shop: Path) -> None:

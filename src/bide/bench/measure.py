@@ -2,23 +2,23 @@
 
 import multiprocessing
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Coroutine, Generator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from bide import App
 from bide.bench import pipelines, workloads
-from bide.bench.figures import Figure, Latency, latency, rate, rss_mib
+from bide.bench.figures import Figure, Latency, WrongResult, latency, rate, rss_mib
 from bide.bench.limit import checkpointed_bytes, limit_items, limit_park_resume, limit_submit
 from bide.bench.workloads import Load
 
 T = TypeVar("T")
 P = ParamSpec("P")
-Runner = Callable[[Coroutine[Any, Any, Any]], Any]
 
 WORKLOADS = ("park-resume", "items", "submit")
 _IDLE = 200
@@ -40,26 +40,36 @@ class Job:
 
 
 def measure(job: Job) -> Figure:
-    """Measure one workload in this process, then its limit on the same disk."""
+    """Measure one workload, each part in a process of its own, then its limit on the same disk."""
     with _folder() as folder:
         store = job.store or _address(folder / "bide.db")
-        if job.parked:
-            per_parked = in_child(measure_parked, store, replace(job.load, n=job.parked))
-        else:
-            per_parked = _probe_parked(job, folder)
-        seconds, latencies = run(_drive(store, job))
-        memory = rss_mib()
+        per_parked = _bytes_per_parked(job, store, folder)
+        driven = in_child(drive, store, job)
         limit = _limit(job, store, folder)
     return Figure(
         workload=job.workload,
         store=job.store or _SQLITE,
         n=job.load.n,
-        per_second=rate(job.load.n, seconds),
+        per_second=rate(job.load.n, driven.seconds),
         limit_per_second=limit,
-        latency_ms=latencies,
-        rss_mib=memory,
+        latency_ms=driven.latency,
+        rss_mib=driven.rss_mib,
         bytes_per_parked=per_parked,
     )
+
+
+class Driven(NamedTuple):
+    """What the process that ran the workload says of it."""
+
+    seconds: float
+    latency: Latency | None
+    rss_mib: float
+
+
+def drive(store: str, job: Job) -> Driven:
+    """Run one workload in this process."""
+    seconds, taken = run(_drive(store, job))
+    return Driven(seconds, taken, rss_mib())
 
 
 def measure_parked(store: str, load: Load) -> float | None:
@@ -72,10 +82,35 @@ def measure_parked(store: str, load: Load) -> float | None:
 
 
 def in_child(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """Run in a fresh process, so that memory and caches are those of this measurement alone."""
+    """Run in a fresh process, so that memory and caches are those of this measurement alone.
+
+    When the wait for it is given up, the process is ended: what it wrote is of no use to anybody.
+    """
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=fresh) as pool:
-        return pool.submit(function, *arguments, **named).result()
+    receiver, sender = fresh.Pipe(duplex=False)
+    child = fresh.Process(target=_send_outcome, args=(sender, function, arguments, named))
+    child.start()
+    sender.close()
+    try:
+        outcome, problem = receiver.recv()
+    except EOFError:
+        raise WrongResult("the measuring process ended without a figure") from None
+    finally:
+        child.kill()
+        child.join()
+    if problem is not None:
+        raise WrongResult(problem)
+    return cast("T", outcome)
+
+
+def _send_outcome(
+    sender: Connection, function: Callable[..., Any], arguments: Any, named: Any
+) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
+    try:
+        sender.send((function(*arguments, **named), None))
+    except Exception as error:  # noqa: BLE001 - the parent tells its user
+        sender.send((None, f"{type(error).__name__}: {error}"))
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -119,8 +154,10 @@ def _app(store: str) -> App:
     return App(pipelines.park_resume, pipelines.items, pipelines.submit, store=store)
 
 
-def _probe_parked(job: Job, folder: Path) -> float | None:
-    if job.workload != "park-resume" or (job.store is not None and _file(job.store) is None):
+def _bytes_per_parked(job: Job, store: str, folder: Path) -> float | None:
+    if job.parked:
+        return in_child(measure_parked, store, replace(job.load, n=job.parked, sleepers=0.0))
+    if job.workload != "park-resume" or _file(store) is None:
         return None
     probe = replace(job.load, n=min(job.load.n, _PARKED_PROBE), sleepers=0.0)
     return in_child(measure_parked, _address(folder / "parked.db"), probe)

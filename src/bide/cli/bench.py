@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from bide.bench.figures import Figure
     from bide.bench.measure import Job
 
+_LABELS = {"park-resume": "W1", "items": "W2", "submit": "W3"}
+_LEGEND = """\
+limit: the same rows by set-based SQL straight through the driver, in this run
+latency: W1 answer to result, one at a time; W2 a call with 1,000 answers; W3 submit, under load"""
 _N = {"park-resume": 20_000, "items": 10_000, "submit": 20_000}
 _ITEM_COUNTS = (1_000, 10_000, 100_000)
 
@@ -84,7 +88,7 @@ def bench(
 
 def _report(jobs: list[Job], runs: int, *, as_json: bool) -> None:
     from bide.bench.environment import environment
-    from bide.bench.measure import in_child, measure
+    from bide.bench.measure import measure
 
     figures: list[Figure] = []
     with output.progress(len(jobs) * runs, "measuring", beside_json=as_json) as bar:
@@ -92,14 +96,15 @@ def _report(jobs: list[Job], runs: int, *, as_json: bool) -> None:
             bar.update(bar.task_ids[0], description=f"{job.workload}, n={job.load.n:,}")
             taken: list[Figure] = []
             for _ in range(runs):
-                taken.append(in_child(measure, job))
+                taken.append(measure(job))
                 bar.advance(bar.task_ids[0])
             figures.append(_median(taken))
             if as_json:
                 output.print_json(figures[-1].to_json())
     if not as_json:
         _print(figures)
-        output.say(output.text(environment(), "dim"))
+        for line in (*_LEGEND.splitlines(), environment()):
+            output.say(output.text(line, "dim"))
 
 
 def _print(figures: list[Figure]) -> None:
@@ -109,7 +114,7 @@ def _print(figures: list[Figure]) -> None:
         *numbers,
         rows=[
             (
-                figure.workload,
+                f"{_LABELS[figure.workload]} {figure.workload}",
                 f"{figure.n:,}",
                 Text(f"{figure.per_second:,.0f}", style="bold"),
                 _number(figure.limit_per_second),

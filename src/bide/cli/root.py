@@ -48,9 +48,11 @@ def run(arguments: Sequence[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
+        code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort before the user
         return _complain(error)
+    if code == INTERRUPTED:
+        print("bide: interrupted", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
 
