@@ -163,3 +163,15 @@ def test_a_share_that_is_none_is_refused(share: str, capfd: pytest.CaptureFixtur
     """`--sleepers` takes a share and nothing else."""
     assert bide(["bench", "park-resume", "--sleepers", share]) == 2
     assert "--sleepers" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["oracle://x", "sqlite:////proc/bench.db"])
+def test_a_store_that_does_not_open_is_one_line(
+    url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes wrong in the process that measures is told by the command, in one line."""
+    monkeypatch.chdir(tmp_path)
+
+    assert bide(["bench", "submit", "-n", "1", "--store", url]) == 1
+
+    assert len(capfd.readouterr().err.splitlines()) == 1

@@ -86,7 +86,7 @@ def test_submitting_many_again_under_a_key_submits_nothing(bide: Cli, shop: Path
         (b"[" * 1_000 + b"]" * 1_000, "deeper than 64"),
         (b"\xff", "not UTF-8"),
         (b"{", "not JSON"),
-        (b'{"dish": "soup"}', "/id: Field required"),
+        (b'{"dish": "soup"}', "Field required at /id"),
         (b"9" * 100, "digits"),
     ],
 )

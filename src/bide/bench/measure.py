@@ -16,6 +16,7 @@ from bide.bench import pipelines, workloads
 from bide.bench.figures import Figure, Latency, WrongResult, latency, rate, rss_mib
 from bide.bench.limit import checkpointed_bytes, limit_items, limit_park_resume, limit_submit
 from bide.bench.workloads import Load
+from bide.errors import BideError
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -110,7 +111,8 @@ def _send_outcome(
     try:
         sender.send((function(*arguments, **named), None))
     except Exception as error:  # noqa: BLE001 - the parent tells its user
-        sender.send((None, f"{type(error).__name__}: {error}"))
+        said = str(error) if isinstance(error, BideError) else f"{type(error).__name__}: {error}"
+        sender.send((None, said))
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -88,7 +88,6 @@ def bench(
 
 def _report(jobs: list[Job], runs: int, *, as_json: bool) -> None:
     from bide.bench.environment import environment
-    from bide.bench.measure import measure
 
     figures: list[Figure] = []
     with output.progress(len(jobs) * runs, "measuring", beside_json=as_json) as bar:
@@ -96,7 +95,7 @@ def _report(jobs: list[Job], runs: int, *, as_json: bool) -> None:
             bar.update(bar.task_ids[0], description=f"{job.workload}, n={job.load.n:,}")
             taken: list[Figure] = []
             for _ in range(runs):
-                taken.append(measure(job))
+                taken.append(_measured(job))
                 bar.advance(bar.task_ids[0])
             figures.append(_median(taken))
             if as_json:
@@ -105,6 +104,16 @@ def _report(jobs: list[Job], runs: int, *, as_json: bool) -> None:
         _print(figures)
         for line in (*_LEGEND.splitlines(), environment()):
             output.say(output.text(line, "dim"))
+
+
+def _measured(job: Job) -> Figure:
+    from bide.bench.figures import WrongResult
+    from bide.bench.measure import measure
+
+    try:
+        return measure(job)
+    except WrongResult as error:
+        raise CliError(f"bench {job.workload}: {error}") from error
 
 
 def _print(figures: list[Figure]) -> None:

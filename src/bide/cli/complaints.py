@@ -86,9 +86,10 @@ def _words(error: BaseException) -> str:
     if isinstance(error, DefinitionError):
         return f"the app is not defined rightly: {error}"
     if isinstance(error, BideError):
+        said = str(error)
         errors: Iterable[FieldError] = getattr(error, "errors", ())
-        said = field_errors(errors)
-        return f"{error} ({said})" if said and said not in str(error) else str(error)
+        new = field_errors(one for one in errors if one["message"] not in said)
+        return f"{said} ({new})" if new else said
     if is_of_settings(error):
         return "; ".join(
             f"BIDE_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors()

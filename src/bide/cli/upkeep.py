@@ -19,7 +19,7 @@ def migrate(app: AppOption = None, store: StoreOption = None, json: JsonOption =
     if json:
         output.print_json({"store": address, "migrated": True, "message": said})
     else:
-        output.say(output.text(f"{address} is up to date{f': {said}' if said else ''}"))
+        output.say(output.text(f"up to date: {said or address}"))
 
 
 def doctor(app: AppOption = None, store: StoreOption = None, json: JsonOption = False) -> None:
