@@ -71,33 +71,24 @@ insert into refusals select * from (values :rows) limit ?
 -- name: put_results (3)
 insert or replace into results select * from (values :rows) limit ?
 
--- name: change_executions (19)
+-- name: change_executions
 update executions set
-    status = n.column3, version = n.column4, fingerprint = n.column5, step_index = n.column6,
-    attempt = n.column7, takeovers = n.column8, fence = n.column9, owner = n.column10,
-    due_at = n.column11, units = n.column12, resumed = n.column13, updated_at = n.column15,
-    error_code = n.column16, error_message = n.column17, result = n.column18,
-    result_count = n.column19
-from (select * from (values :rows) limit ?) n
-where executions.id = n.column1 and executions.version = n.column2
+    status = ?3, version = ?4, fingerprint = ?5, step_index = ?6, attempt = ?7, takeovers = ?8,
+    fence = ?9, owner = ?10, due_at = ?11, units = ?12, resumed = ?13, updated_at = ?15,
+    error_code = ?16, error_message = ?17, result = ?18, result_count = ?19
+where id = ?1 and version = ?2
 
--- name: change_units (8)
+-- name: change_units
 update units set
-    status = n.column4, appended = n.column5, total = n.column6, settled = n.column7,
-    updated_at = n.column8
-from (select * from (values :rows) limit ?) n
-where units.execution = n.column1 and units.number = n.column2 and units.settled = n.column3
+    status = ?4, appended = ?5, total = ?6, settled = ?7, updated_at = ?8
+where execution = ?1 and number = ?2 and settled = ?3
 
--- name: change_interactions (17)
+-- name: change_interactions
 update interactions set
-    status = n.column6, assignee = n.column7, updated_at = n.column8,
-    answer = coalesce(n.column9, answer), output = coalesce(n.column10, output),
-    answer_digest = n.column11, actor = n.column12, source = n.column13, duplicates = n.column14,
-    refusals = n.column15, error_code = n.column16, error_message = n.column17
-from (select * from (values :rows) limit ?) n
-where interactions.execution = n.column1 and interactions.unit = n.column2
-    and interactions.item = n.column3 and interactions.generation = n.column4
-    and interactions.status = n.column5
+    status = ?6, assignee = ?7, updated_at = ?8, answer = coalesce(?9, answer),
+    output = coalesce(?10, output), answer_digest = ?11, actor = ?12, source = ?13,
+    duplicates = ?14, refusals = ?15, error_code = ?16, error_message = ?17
+where execution = ?1 and unit = ?2 and item = ?3 and generation = ?4 and status = ?5
 
 -- name: due_executions
 select * from executions indexed by executions_due

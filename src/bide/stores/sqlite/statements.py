@@ -88,7 +88,11 @@ def for_rows(
 
 
 def change_rows(db: apsw.Connection, name: str, rows: Sequence[Sequence[Any]]) -> int:
-    """Run a writing statement over rows; gives how many it changed."""
+    """Run an update for each row; gives how many it changed.
+
+    Row by row: `update ... from` gathers its rows in a table of its own first, which costs four
+    times what the update does.
+    """
     before = db.total_changes()
-    for_rows(db, name, rows)
+    db.executemany(statement(name).text, rows)
     return db.total_changes() - before
