@@ -65,9 +65,9 @@ class Tally:
     """What the provider did so far."""
 
     #: How often each interaction was answered.
-    sent: Counter[str] = field(default_factory=Counter)
+    sent: Counter[str] = field(default_factory=Counter[str])
     #: What the service said to the answers.
-    receipts: Counter[str] = field(default_factory=Counter)
+    receipts: Counter[str] = field(default_factory=Counter[str])
     #: How often no receipt came: the service was away, or away before it said anything.
     unheard: int = 0
 
@@ -128,9 +128,10 @@ class Provider:
 
     async def _answer(self, batch: list[dict[str, Any]], stop: asyncio.Event) -> None:
         """Send answers until each has its receipt; a batch is only the way of sending them."""
-        waiting = [_completion(interaction) for interaction in batch]
+        waiting: list[dict[str, Any]] = [_completion(interaction) for interaction in batch]
         while waiting and not stop.is_set():
             self.tally.sent.update(completion["interactionId"] for completion in waiting)
+            receipts: list[str | None]
             try:
                 receipts = await self._send(waiting)
             except (Unheard, httpx.HTTPError):
