@@ -14,7 +14,7 @@ from bide.engine.ending import end_execution
 from bide.engine.moves import Admit, Expire, Received, Refused, Settled
 from bide.engine.transitions import INTERACTION, UNIT, InteractionEvent, UnitEvent, after
 from bide.engine.waiting import release
-from bide.model.records import Execution, Interaction, Refusal, Unit
+from bide.model.records import Execution, Interaction, Refusal, Unit, replace
 from bide.model.status import AnswerSource, ExecutionStatus, ReceiptOutcome
 
 
@@ -42,7 +42,8 @@ def decide_admit(
         return _refuse(move, interaction, ReceiptOutcome.LATE, reason, now)
     if now > interaction.deadline_at:
         return _refuse(move, interaction, ReceiptOutcome.LATE, "its deadline has passed", now)
-    settled = interaction._replace(
+    settled = replace(
+        interaction,
         status=status,
         answer=None if move.failure else move.body,
         output=move.output,
@@ -55,20 +56,20 @@ def decide_admit(
     )
     received = Received(ReceiptOutcome.APPLIED, settled.status, settled.step_id)
     event_of_unit = UnitEvent.FAILED if move.failure else None
-    return _settle(settled, unit, execution, event_of_unit, now)._replace(outcome=received)
+    return replace(_settle(settled, unit, execution, event_of_unit, now), outcome=received)
 
 
 def _duplicate(interaction: Interaction) -> Decision:
     return Decision(
         Received(ReceiptOutcome.DUPLICATE, interaction.status, interaction.step_id),
-        interactions=(interaction._replace(duplicates=interaction.duplicates + 1),),
+        interactions=(replace(interaction, duplicates=interaction.duplicates + 1),),
     )
 
 
 def _refuse(
     move: Admit, interaction: Interaction, outcome: ReceiptOutcome, reason: str, now: int
 ) -> Decision:
-    counted = interaction._replace(refusals=interaction.refusals + 1)
+    counted = replace(interaction, refusals=interaction.refusals + 1)
     refusal = Refusal(
         *interaction.id,
         counted.refusals,
@@ -99,14 +100,14 @@ def _settle(
     execution.
     """
     done = Settled(interaction.id)
-    counted = unit._replace(settled=unit.settled + 1, updated_at=now)
+    counted = replace(unit, settled=unit.settled + 1, updated_at=now)
     if execution is not None and failed is not None:
-        return _fail_unit(interaction, counted, execution, failed, now)._replace(outcome=done)
+        return replace(_fail_unit(interaction, counted, execution, failed, now), outcome=done)
     if execution is None or not counted.is_complete:
         return Decision(done, unit=counted, interactions=(interaction,))
     body = None if unit.per_item else (interaction.output or interaction.answer)
-    return release(counted, execution, now, body)._replace(
-        outcome=done, interactions=(interaction,)
+    return replace(
+        release(counted, execution, now, body), outcome=done, interactions=(interaction,)
     )
 
 
@@ -121,7 +122,7 @@ def _fail_unit(
         interaction.error_message or "",
         now,
         step_id=unit.step_id,
-        unit=unit._replace(status=UNIT[unit.status][event], updated_at=now),
+        unit=replace(unit, status=UNIT[unit.status][event], updated_at=now),
         interactions=(interaction,),
     )
 
@@ -141,7 +142,8 @@ def decide_expire(
         return Decision(Refused("it is settled already"))
     if now <= interaction.deadline_at:
         return Decision(Refused("its deadline has not passed"))
-    expired = interaction._replace(
+    expired = replace(
+        interaction,
         status=status,
         output=interaction.fallback,
         source=AnswerSource.TIMEOUT,

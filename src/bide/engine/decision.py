@@ -1,7 +1,5 @@
 """The value that every decision returns: what to answer, and which rows to write."""
 
-from typing import NamedTuple
-
 from bide.engine.moves import Outcome
 from bide.model.records import (
     DeadLetter,
@@ -9,6 +7,7 @@ from bide.model.records import (
     Input,
     Interaction,
     JournalFact,
+    Record,
     Refusal,
     Result,
     SubmitKey,
@@ -19,7 +18,7 @@ from bide.model.status import JournalKind
 Written = Input | SubmitKey | Result | DeadLetter | Refusal
 
 
-class Decision(NamedTuple):
+class Decision(Record, frozen=True):
     """What one move leads to; nothing but `outcome` when it was refused."""
 
     outcome: Outcome

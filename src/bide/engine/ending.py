@@ -18,7 +18,7 @@ from bide.engine.transitions import (
     after,
 )
 from bide.engine.waiting import LEASE_LOST, holds
-from bide.model.records import DeadLetter, Execution, Interaction, Unit
+from bide.model.records import DeadLetter, Execution, Interaction, Unit, replace
 from bide.model.status import ExecutionStatus, JournalKind
 
 _EVENT_OF = {
@@ -50,7 +50,8 @@ def end_execution(
     event, kind = _EVENT_OF[status]
     if after(EXECUTION, execution.status, event) is None:
         return Decision(Refused(f"a {execution.status.name} execution cannot be {event}"))
-    ended = execution._replace(
+    ended = replace(
+        execution,
         status=status,
         version=execution.version + 1,
         fence=execution.fence + 1,
@@ -62,7 +63,7 @@ def end_execution(
     )
     if unit is not None and unit_event is not None:
         unit_status = after(UNIT, unit.status, unit_event)
-        unit = unit._replace(status=unit_status, updated_at=now) if unit_status else None
+        unit = replace(unit, status=unit_status, updated_at=now) if unit_status else None
     letter = DeadLetter(
         execution.id, execution.tenant, execution.pipeline, status, code, message, step_id,
         attempts, now,
@@ -84,7 +85,7 @@ def decide_fail(move: Fail, execution: Execution | None, unit: Unit | None, now:
     if move.status not in {ExecutionStatus.FAILED, ExecutionStatus.DLQ}:
         return Decision(Refused(f"{move.status.name} is no failure"))
     return end_execution(
-        execution._replace(step_index=move.step_index, attempt=move.attempts),
+        replace(execution, step_index=move.step_index, attempt=move.attempts),
         move.status,
         move.code,
         move.message,
@@ -124,6 +125,6 @@ def decide_close_behind(
         return Decision(Refused("it is closed already"))
     return Decision(
         Settled(move.interaction),
-        unit=unit._replace(settled=unit.settled + 1),
-        interactions=(interaction._replace(status=status, updated_at=now),),
+        unit=replace(unit, settled=unit.settled + 1),
+        interactions=(replace(interaction, status=status, updated_at=now),),
     )

@@ -49,7 +49,7 @@ from bide.engine.running import (
 from bide.engine.submitting import decide_submit
 from bide.engine.waiting import decide_append, decide_close, decide_open, decide_park
 from bide.model.ids import ExecutionId, InteractionId, UnitId
-from bide.model.records import Execution, Interaction, Unit
+from bide.model.records import Execution, Interaction, Unit, replace
 from bide.model.status import ExecutionStatus
 
 
@@ -116,10 +116,10 @@ def _claimed(decision: Decision, handover: Handover) -> Decision:
     claimed = Claimed(execution, decision.ready_body, decision.unit, None)
     outcome = decision.outcome
     if isinstance(outcome, Submitted | Received):
-        outcome = outcome._replace(claimed=claimed)
+        outcome = replace(outcome, claimed=claimed)
     elif isinstance(outcome, Moved):
         outcome = Moved(execution, claimed)
-    return decision._replace(execution=execution, fact=fact, outcome=outcome)
+    return replace(decision, execution=execution, fact=fact, outcome=outcome)
 
 
 def _submit(move: Submit, rows: Rows, now: int) -> Decision:

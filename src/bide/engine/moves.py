@@ -5,14 +5,12 @@ decided. Moves of a worker carry the fence of its claim. Every move may be repea
 unknown outcome: the second run finds the rows of the first.
 """
 
-from typing import NamedTuple
-
 from bide.model.ids import ExecutionId, InteractionId
-from bide.model.records import Execution, Unit
+from bide.model.records import Execution, Record, Unit
 from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome
 
 
-class Handover(NamedTuple):
+class Handover(Record, frozen=True):
     """A worker's offer to go straight on with what a commit makes ready."""
 
     owner: str
@@ -23,14 +21,14 @@ class Handover(NamedTuple):
     fingerprints: frozenset[str]
 
 
-class Failure(NamedTuple):
+class Failure(Record, frozen=True):
     """A business failure that an actor reports in place of an answer."""
 
     code: str
     message: str
 
 
-class NewInteraction(NamedTuple):
+class NewInteraction(Record, frozen=True):
     """One request to store with a unit."""
 
     request: bytes
@@ -43,7 +41,7 @@ class NewInteraction(NamedTuple):
     fallback: bytes | None = None
 
 
-class Boundary(NamedTuple):
+class Boundary(Record, frozen=True):
     """The await at which a unit opens."""
 
     step_id: str
@@ -57,7 +55,7 @@ class Boundary(NamedTuple):
 # --- moves ------------------------------------------------------------------------------------
 
 
-class Submit(NamedTuple):
+class Submit(Record, frozen=True):
     """Create an execution, or find the one that its key already names."""
 
     execution: ExecutionId
@@ -70,7 +68,7 @@ class Submit(NamedTuple):
     redriven_from: ExecutionId | None = None
 
 
-class Park(NamedTuple):
+class Park(Record, frozen=True):
     """Open a unit with its one interaction and wait for it."""
 
     execution: ExecutionId
@@ -79,7 +77,7 @@ class Park(NamedTuple):
     interaction: NewInteraction
 
 
-class OpenUnit(NamedTuple):
+class OpenUnit(Record, frozen=True):
     """Open a unit whose items will be appended while the source is read."""
 
     execution: ExecutionId
@@ -87,7 +85,7 @@ class OpenUnit(NamedTuple):
     boundary: Boundary
 
 
-class Append(NamedTuple):
+class Append(Record, frozen=True):
     """Store a batch of a unit's items, or recognise those that an earlier run has stored."""
 
     execution: ExecutionId
@@ -98,7 +96,7 @@ class Append(NamedTuple):
     dispatched: bool
 
 
-class CloseUnit(NamedTuple):
+class CloseUnit(Record, frozen=True):
     """Say how many items the source gave; then wait, or go on when nothing is open."""
 
     execution: ExecutionId
@@ -108,7 +106,7 @@ class CloseUnit(NamedTuple):
     step_index: int
 
 
-class Admit(NamedTuple):
+class Admit(Record, frozen=True):
     """Take in a completion: an answer, or a failure."""
 
     interaction: InteractionId
@@ -121,19 +119,19 @@ class Admit(NamedTuple):
     output: bytes | None = None
 
 
-class Expire(NamedTuple):
+class Expire(Record, frozen=True):
     """Time an interaction out if its deadline has passed."""
 
     interaction: InteractionId
 
 
-class CloseBehind(NamedTuple):
+class CloseBehind(Record, frozen=True):
     """Close an interaction that its unit's end has left open."""
 
     interaction: InteractionId
 
 
-class StoreResults(NamedTuple):
+class StoreResults(Record, frozen=True):
     """Store a batch of a streaming result; a repeat of the segment overwrites by index."""
 
     execution: ExecutionId
@@ -142,7 +140,7 @@ class StoreResults(NamedTuple):
     bodies: tuple[bytes, ...]
 
 
-class Finish(NamedTuple):
+class Finish(Record, frozen=True):
     """End with success: one result, or the count of those stored."""
 
     execution: ExecutionId
@@ -152,7 +150,7 @@ class Finish(NamedTuple):
     result_count: int | None = None
 
 
-class Retry(NamedTuple):
+class Retry(Record, frozen=True):
     """Give the segment back and try again after a delay."""
 
     execution: ExecutionId
@@ -164,14 +162,14 @@ class Retry(NamedTuple):
     message: str
 
 
-class GiveBack(NamedTuple):
+class GiveBack(Record, frozen=True):
     """Return a claim that was not begun; it does not count as an attempt."""
 
     execution: ExecutionId
     fence: int
 
 
-class Fail(NamedTuple):
+class Fail(Record, frozen=True):
     """End without success: FAILED as the author declared, DLQ when the machine gave up."""
 
     execution: ExecutionId
@@ -184,7 +182,7 @@ class Fail(NamedTuple):
     message: str
 
 
-class Cancel(NamedTuple):
+class Cancel(Record, frozen=True):
     """End an execution and its unit because somebody wants it."""
 
     execution: ExecutionId
@@ -213,7 +211,7 @@ Move = (
 # --- outcomes ---------------------------------------------------------------------------------
 
 
-class Claimed(NamedTuple):
+class Claimed(Record, frozen=True):
     """An execution that a worker may run now, and what its segment starts from."""
 
     execution: Execution
@@ -226,7 +224,7 @@ class Claimed(NamedTuple):
     reopened: Unit | None
 
 
-class Submitted(NamedTuple):
+class Submitted(Record, frozen=True):
     """The execution exists: made by this move, or found by its key."""
 
     execution: ExecutionId
@@ -235,38 +233,38 @@ class Submitted(NamedTuple):
     claimed: Claimed | None = None
 
 
-class KeyTaken(NamedTuple):
+class KeyTaken(Record, frozen=True):
     """The submit key names an execution with another input."""
 
     execution: ExecutionId
 
 
-class Moved(NamedTuple):
+class Moved(Record, frozen=True):
     """The move was made; this is the execution after it."""
 
     execution: Execution
     claimed: Claimed | None = None
 
 
-class Settled(NamedTuple):
+class Settled(Record, frozen=True):
     """The interaction is terminal now, by a deadline or because its unit has ended."""
 
     interaction: InteractionId
 
 
-class Refused(NamedTuple):
+class Refused(Record, frozen=True):
     """The move is illegal there, or its fence is stale; nothing changed."""
 
     reason: str
 
 
-class Mismatch(NamedTuple):
+class Mismatch(Record, frozen=True):
     """A replayed source gave something else than what is stored; nothing changed."""
 
     message: str
 
 
-class Received(NamedTuple):
+class Received(Record, frozen=True):
     """What became of a completion."""
 
     outcome: ReceiptOutcome
@@ -276,7 +274,7 @@ class Received(NamedTuple):
     claimed: Claimed | None = None
 
 
-class Unstorable(NamedTuple):
+class Unstorable(Record, frozen=True):
     """The database refused this row alone; its neighbours were written."""
 
     message: str

@@ -12,7 +12,7 @@ from bide.engine.ending import end_execution
 from bide.engine.moves import Finish, GiveBack, Moved, Refused, Retry, StoreResults
 from bide.engine.transitions import EXECUTION, ExecutionEvent, UnitEvent, after
 from bide.engine.waiting import LEASE_LOST, STILL_OPEN, has_open_unit, holds
-from bide.model.records import Execution, JournalFact, Result, Unit
+from bide.model.records import Execution, JournalFact, Result, Unit, replace
 from bide.model.status import ExecutionStatus, JournalKind
 
 
@@ -29,7 +29,8 @@ class ClaimOffer(NamedTuple):
 
 def lease(execution: Execution, owner: str, lease_ms: int, now: int) -> Execution:
     """`execution` as its claimant's: RUNNING, fence raised, attempt counted."""
-    return execution._replace(
+    return replace(
+        execution,
         status=ExecutionStatus.RUNNING,
         owner=owner,
         fence=execution.fence + 1,
@@ -62,7 +63,7 @@ def decide_claim(offer: ClaimOffer, execution: Execution, unit: Unit | None, now
             unit_event=UnitEvent.FAILED,
         )
     claimed = lease(
-        execution._replace(version=execution.version + 1, takeovers=takeovers),
+        replace(execution, version=execution.version + 1, takeovers=takeovers),
         offer.owner,
         offer.lease_ms,
         now,
@@ -76,7 +77,7 @@ def hand_over(
 ) -> tuple[Execution, JournalFact]:
     """Claim an execution in the very commit that makes it ready, with the one fact of that commit."""
     claimed = lease(execution, owner, lease_ms, execution.updated_at)
-    return claimed, fact._replace(detail=owner)
+    return claimed, replace(fact, detail=owner)
 
 
 def decide_results(move: StoreResults, execution: Execution | None, now: int) -> Decision:
@@ -96,7 +97,8 @@ def decide_finish(move: Finish, execution: Execution | None, now: int) -> Decisi
         return Decision(LEASE_LOST)
     if has_open_unit(execution):
         return Decision(STILL_OPEN)
-    finished = execution._replace(
+    finished = replace(
+        execution,
         status=ExecutionStatus.SUCCEEDED,
         version=execution.version + 1,
         step_index=move.step_index,
@@ -113,7 +115,8 @@ def decide_retry(move: Retry, execution: Execution | None, now: int) -> Decision
     """Give the segment back until a delay has passed."""
     if execution is None or not holds(execution, move.fence):
         return Decision(LEASE_LOST)
-    waiting = execution._replace(
+    waiting = replace(
+        execution,
         status=ExecutionStatus.WAIT_RETRY,
         version=execution.version + 1,
         step_index=move.step_index,
@@ -130,7 +133,8 @@ def decide_give_back(move: GiveBack, execution: Execution | None, now: int) -> D
     """Return a claim that was not begun: queued again at once, the attempt not counted."""
     if execution is None or not holds(execution, move.fence):
         return Decision(LEASE_LOST)
-    queued = execution._replace(
+    queued = replace(
+        execution,
         status=ExecutionStatus.QUEUED,
         version=execution.version + 1,
         attempt=max(0, execution.attempt - 1),

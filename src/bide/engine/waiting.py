@@ -23,7 +23,7 @@ from bide.engine.moves import (
     Refused,
 )
 from bide.engine.transitions import EXECUTION, UNIT, ExecutionEvent, UnitEvent, after
-from bide.model.records import Execution, Interaction, Unit
+from bide.model.records import Execution, Interaction, Unit, replace
 from bide.model.status import ExecutionStatus, InteractionStatus, JournalKind, UnitStatus
 
 LEASE_LOST = Refused("the lease was lost")
@@ -89,7 +89,8 @@ def new_interaction(
 
 
 def _wait(execution: Execution, step_index: int, units: int, now: int) -> Execution:
-    return execution._replace(
+    return replace(
+        execution,
         status=ExecutionStatus.WAITING_EXTERNAL,
         version=execution.version + 1,
         step_index=step_index,
@@ -129,7 +130,8 @@ def decide_open(move: OpenUnit, execution: Execution | None, now: int) -> Decisi
     if has_open_unit(execution):
         return Decision(STILL_OPEN)
     unit = new_unit(execution, move.boundary, now, per_item=True, total=None)
-    opened = execution._replace(
+    opened = replace(
+        execution,
         version=execution.version + 1,
         step_index=unit.step_index,
         units=unit.number,
@@ -175,7 +177,7 @@ def decide_append(
             )
     if fresh and fresh[0].item != unit.appended:
         return Decision(Refused(f"item {unit.appended} comes before item {fresh[0].item}"))
-    grown = unit._replace(appended=unit.appended + len(fresh), updated_at=now)
+    grown = replace(unit, appended=unit.appended + len(fresh), updated_at=now)
     return Decision(Moved(execution), unit=grown if fresh else None, interactions=tuple(fresh))
 
 
@@ -194,7 +196,7 @@ def decide_close(
                 f" {unit.appended} were stored by an earlier run; a source must repeat itself"
             )
         )
-    closed = unit._replace(total=move.total, updated_at=now)
+    closed = replace(unit, total=move.total, updated_at=now)
     if closed.is_complete:
         return release(closed, execution, now)
     parked = _wait(execution, move.step_index, execution.units, now)
@@ -213,7 +215,8 @@ def release(unit: Unit, execution: Execution, now: int, body: bytes | None = Non
     status = after(EXECUTION, execution.status, ExecutionEvent.RESUMED)
     if unit_status is None or status is None:
         return Decision(Refused(f"a {execution.status.name} execution cannot be resumed"))
-    resumed = execution._replace(
+    resumed = replace(
+        execution,
         status=status,
         version=execution.version + 1,
         fingerprint=unit.fingerprint,
@@ -229,7 +232,7 @@ def release(unit: Unit, execution: Execution, now: int, body: bytes | None = Non
         Moved(resumed),
         resumed,
         fact_of(resumed, JournalKind.RESUMED, unit=unit.number),
-        unit._replace(status=unit_status, updated_at=now),
+        replace(unit, status=unit_status, updated_at=now),
         ready=True,
         ready_body=body,
     )

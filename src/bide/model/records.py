@@ -1,8 +1,10 @@
 """The rows of the model, one class a table.
 
-Records are named tuples: immutable, and in the order of their table's columns, so that a store
-hands them to its driver as they are (a parked execution is written and read in four commits, and
-each copy would cost as much as the row itself). Times are Unix milliseconds of the store's clock.
+Records are immutable structs, their fields in the order of their table's columns, so that a store
+hands them to its driver as they are. They are msgspec's and not dataclasses or named tuples, because
+one parked execution is copied with a change fourteen times: that takes a sixth of the time, and the
+garbage collector does not walk through them. `replace` makes such a copy. Times are Unix
+milliseconds of the store's clock.
 
 Invariants that every reader may rely on:
 
@@ -15,7 +17,8 @@ Invariants that every reader may rely on:
 * An execution's row never holds an answer.
 """
 
-from typing import NamedTuple
+import msgspec
+from msgspec.structs import replace
 
 from bide.model.ids import ExecutionId, InteractionId, UnitId
 from bide.model.status import (
@@ -26,8 +29,26 @@ from bide.model.status import (
     UnitStatus,
 )
 
+__all__ = [
+    "DeadLetter",
+    "Execution",
+    "Input",
+    "Interaction",
+    "JournalFact",
+    "Record",
+    "Refusal",
+    "Result",
+    "SubmitKey",
+    "Unit",
+    "replace",
+]
 
-class Execution(NamedTuple):
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A row: immutable, compared by value, holding nothing that could hold it."""
+
+
+class Execution(Record, frozen=True):
     """One run of a pipeline; owns scheduling and waiting."""
 
     id: ExecutionId
@@ -64,14 +85,14 @@ class Execution(NamedTuple):
         return UnitId(self.id, self.units) if self.units else None
 
 
-class Input(NamedTuple):
+class Input(Record, frozen=True):
     """What an execution was submitted with; apart from its row, which is rewritten often."""
 
     execution: ExecutionId
     body: bytes
 
 
-class SubmitKey(NamedTuple):
+class SubmitKey(Record, frozen=True):
     """The submit key of an execution: unique per tenant and pipeline."""
 
     tenant: str
@@ -83,7 +104,7 @@ class SubmitKey(NamedTuple):
     created_at: int
 
 
-class Unit(NamedTuple):
+class Unit(Record, frozen=True):
     """The durable completion contract of one await boundary in one execution."""
 
     execution: ExecutionId
@@ -116,7 +137,7 @@ class Unit(NamedTuple):
         return self.total is not None and self.settled >= self.total
 
 
-class Interaction(NamedTuple):
+class Interaction(Record, frozen=True):
     """One externally visible request of a unit."""
 
     execution: ExecutionId
@@ -156,7 +177,7 @@ class Interaction(NamedTuple):
         return InteractionId(self.execution, self.unit, self.item, self.generation)
 
 
-class Result(NamedTuple):
+class Result(Record, frozen=True):
     """One item of a streaming result; nobody sees it before the execution has succeeded."""
 
     execution: ExecutionId
@@ -164,7 +185,7 @@ class Result(NamedTuple):
     body: bytes
 
 
-class JournalFact(NamedTuple):
+class JournalFact(Record, frozen=True):
     """One fact of an execution's life, written in the commit that it tells of."""
 
     execution: ExecutionId
@@ -176,7 +197,7 @@ class JournalFact(NamedTuple):
     detail: str | None = None
 
 
-class DeadLetter(NamedTuple):
+class DeadLetter(Record, frozen=True):
     """Why an execution did not succeed; written in the commit that ended it."""
 
     execution: ExecutionId
@@ -190,7 +211,7 @@ class DeadLetter(NamedTuple):
     created_at: int
 
 
-class Refusal(NamedTuple):
+class Refusal(Record, frozen=True):
     """A completion that came and changed nothing: a conflicting or a late one."""
 
     execution: ExecutionId

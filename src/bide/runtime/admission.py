@@ -199,7 +199,8 @@ class Admission:
                 _checked("failure.code", completion.failure[0], NAME_MAX) or "failed",
                 _checked("failure.message", completion.failure[1], MESSAGE_MAX) or "",
             )
-            body = orjson.dumps({"failure": failure._asdict()}, option=orjson.OPT_SORT_KEYS)
+            said = {"failure": {"code": failure.code, "message": failure.message}}
+            body = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
             return Admit(place, tenant, b"", sha256(body).digest(), actor, failure)
         if boundary is None:
             raise _Refusal(

@@ -9,6 +9,7 @@ ones; a bad move among n costs about 2 log n attempts, and a batch without one c
 from collections.abc import Callable, Sequence
 
 from bide.engine.moves import Claimed, Handover, Move, Outcome, Unstorable
+from bide.model.records import replace
 from bide.spi.store import Transacted
 
 Attempt = Callable[[Sequence[Move], Handover | None], Transacted]
@@ -41,10 +42,10 @@ def _remaining(handover: Handover | None, outcomes: Sequence[Outcome]) -> Handov
     if handover is None:
         return None
     taken = sum(isinstance(getattr(outcome, "claimed", None), Claimed) for outcome in outcomes)
-    return handover._replace(slots=handover.slots - taken)
+    return replace(handover, slots=handover.slots - taken)
 
 
-def check_storable(row: tuple[object, ...]) -> None:
+def check_storable(table: str, row: tuple[object, ...]) -> None:
     """Refuse a row that not every database could keep.
 
     The bounds are those that all stores have in common, so that what was accepted by one can be
@@ -56,7 +57,7 @@ def check_storable(row: tuple[object, ...]) -> None:
     for value in row:
         problem = _problem(value)
         if problem is not None:
-            raise DataError(f"{type(row).__name__}: {problem}")
+            raise DataError(f"{table}: {problem}")
 
 
 def _problem(value: object) -> str | None:

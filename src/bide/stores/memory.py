@@ -12,6 +12,8 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import astuple
+
 from bide.engine.fold import claims_of, fold, fold_claims
 from bide.engine.moves import Claimed, Handover, Move
 from bide.engine.rows import Key, Needs, Rows
@@ -26,6 +28,7 @@ from bide.model.records import (
     Refusal,
     SubmitKey,
     Unit,
+    replace,
 )
 from bide.model.status import ExecutionStatus
 from bide.spi.clock import Clock
@@ -88,7 +91,7 @@ class MemoryData:
             rows.dead_letters, rows.refusals,
         ):  # fmt: skip
             for row in table:
-                check_storable(row)
+                check_storable(type(row).__name__, astuple(row))
         self.keys.update(((row.tenant, row.pipeline, row.key), row) for row in keys)
         self.units.update((row.id, row) for row in units)
         self.interactions.update((row.id, row) for row in interactions)
@@ -214,7 +217,7 @@ class MemoryStore:
             execution = self.data.executions.get(id)
             held = execution is not None and holds(execution, fence)
             if execution is not None and held:
-                self.data.executions[id] = execution._replace(due_at=now + lease_ms)
+                self.data.executions[id] = replace(execution, due_at=now + lease_ms)
             kept.append(held)
         return kept
 
@@ -229,7 +232,7 @@ class MemoryStore:
     ) -> list[Interaction]:
         """Answered items from `first_item` on."""
         answered = [
-            interaction._replace(request=None, fallback=None)
+            replace(interaction, request=None, fallback=None)
             for interaction in self.data.interactions_of(UnitId(execution, unit))
             if interaction.item >= first_item and _taken(interaction) is not None
         ]

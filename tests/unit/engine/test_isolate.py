@@ -65,7 +65,7 @@ def test_costs_nothing_without_one() -> None:
 def test_unstorable(value: object) -> None:
     """What not every database can keep is refused, and the message does not repeat it."""
     with pytest.raises(DataError) as caught:
-        check_storable((1, value))
+        check_storable("Row", (1, value))
 
     assert repr(value) not in str(caught.value)
 
@@ -75,4 +75,4 @@ def test_unstorable(value: object) -> None:
 )
 def test_storable(value: object) -> None:
     """What every database can keep passes."""
-    check_storable((value,))
+    check_storable("Row", (value,))

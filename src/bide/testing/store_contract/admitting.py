@@ -14,6 +14,7 @@ from bide.engine.moves import (
     Refused,
     Settled,
 )
+from bide.model.records import replace
 from bide.model.status import (
     AnswerSource,
     ExecutionStatus,
@@ -82,9 +83,9 @@ class TestAdmit:
     async def test_with_a_projection(self, driver: Driver) -> None:
         """The segment starts from the projection; the answer is kept, and is what is compared."""
         interaction = await driver.parked()
-        projected = answer(interaction, b'"ok"')._replace(output=b'"projected"')
+        projected = replace(answer(interaction, b'"ok"'), output=b'"projected"')
 
-        outcomes = await driver.do(projected, projected._replace(output=b'"another"'))
+        outcomes = await driver.do(projected, replace(projected, output=b'"another"'))
 
         row = (await driver.asked(interaction)).interaction
         [claimed] = await driver.claim()

@@ -28,6 +28,7 @@ from bide.engine.moves import (
     Unstorable,
 )
 from bide.errors import StoreUnavailable
+from bide.model.records import replace
 from bide.model.status import ExecutionStatus
 from bide.spi.store import ExecutionQuery, LeaseKey
 from bide.testing.store_contract.harness import (
@@ -62,19 +63,19 @@ async def _submit_without_key(driver: Driver) -> Pair:
 async def _park(driver: Driver) -> Pair:
     execution = (await driver.running()).execution
     move = Park(execution.id, execution.fence, boundary(), asking(0))
-    return Pair(move, move._replace(interaction=asking(1)))
+    return Pair(move, replace(move, interaction=asking(1)))
 
 
 async def _open(driver: Driver) -> Pair:
     execution = (await driver.running()).execution
     move = OpenUnit(execution.id, execution.fence, boundary(1))
-    return Pair(move, move._replace(boundary=boundary(2)))
+    return Pair(move, replace(move, boundary=boundary(2)))
 
 
 async def _append(driver: Driver) -> Pair:
     stream = await driver.stream()
     move = stream.append(0, 3)
-    return Pair(move, move._replace(items=(asking(0), asking(9), asking(2))))
+    return Pair(move, replace(move, items=(asking(0), asking(9), asking(2))))
 
 
 async def _close(driver: Driver) -> Pair:
@@ -113,13 +114,13 @@ async def _close_behind(driver: Driver) -> Pair:
 async def _finish(driver: Driver) -> Pair:
     execution = (await driver.running()).execution
     move = Finish(execution.id, execution.fence, 2, b"1")
-    return Pair(move, move._replace(result=b"2"))
+    return Pair(move, replace(move, result=b"2"))
 
 
 async def _retry(driver: Driver) -> Pair:
     execution = (await driver.running()).execution
     move = Retry(execution.id, execution.fence, 0, 1, 10, "down")
-    return Pair(move, move._replace(attempt=2, delay_ms=20))
+    return Pair(move, replace(move, attempt=2, delay_ms=20))
 
 
 async def _give_back(driver: Driver) -> Pair:
@@ -132,18 +133,18 @@ async def _fail(driver: Driver) -> Pair:
     move = Fail(
         execution.id, execution.fence, ExecutionStatus.FAILED, 0, "charge", 1, "boom", "it broke"
     )
-    return Pair(move, move._replace(status=ExecutionStatus.DLQ, code="other"))
+    return Pair(move, replace(move, status=ExecutionStatus.DLQ, code="other"))
 
 
 async def _cancel(driver: Driver) -> Pair:
     move = Cancel(await driver.submit(), TENANT, "not wanted")
-    return Pair(move, move._replace(reason="another reason"))
+    return Pair(move, replace(move, reason="another reason"))
 
 
 async def _results(driver: Driver) -> Pair:
     execution = (await driver.running()).execution
     move = StoreResults(execution.id, execution.fence, 0, (b"1", b"2"))
-    return Pair(move, move._replace(bodies=(b"1", b"other")))
+    return Pair(move, replace(move, bodies=(b"1", b"other")))
 
 
 class Verb(NamedTuple):
@@ -330,7 +331,7 @@ class TestPoison:
         [claimed] = await driver.claim()
         fence = claimed.execution.fence
         number = stream.unit.number
-        bad_item = asking(1)._replace(group="a\0b")
+        bad_item = replace(asking(1), group="a\0b")
         endless = asking(1, timeout_ms=2**63)
         before = await driver.dump()
 

@@ -41,6 +41,7 @@ from bide.model.records import (
     JournalFact,
     Refusal,
     Unit,
+    replace,
 )
 from bide.model.status import ExecutionStatus
 from bide.spi.clock import Clock
@@ -159,7 +160,7 @@ class Dump(NamedTuple):
     def without_receipts(self) -> "Dump":
         """The same without what a refused completion leaves behind."""
         interactions = {
-            id: row._replace(duplicates=0, refusals=0) for id, row in self.interactions.items()
+            id: replace(row, duplicates=0, refusals=0) for id, row in self.interactions.items()
         }
         pending = {
             tenant: [
@@ -236,7 +237,7 @@ class Driver:
     ) -> InteractionId:
         """An execution that waits for one answer."""
         execution = (await self.running(tenant=tenant)).execution
-        request = asking(timeout_ms=timeout_ms, group=group)._replace(fallback=fallback)
+        request = replace(asking(timeout_ms=timeout_ms, group=group), fallback=fallback)
         at = boundary(dispatched=dispatched)
         expect(await self.one(Park(execution.id, execution.fence, at, request)), Moved)
         return InteractionId(execution.id, 1, 0)
@@ -251,8 +252,8 @@ class Driver:
         stream = Stream(claimed, UnitId(execution.id, expect(opened, Moved).execution.units))
         if items:
             asked = askings(items, timeout_ms=timeout_ms)
-            asked = tuple(one._replace(fallback=fallback) for one in asked)
-            expect(await self.one(stream.append(0, items)._replace(items=asked)), Moved)
+            asked = tuple(replace(one, fallback=fallback) for one in asked)
+            expect(await self.one(replace(stream.append(0, items), items=asked)), Moved)
         return stream
 
     async def parked_stream(

@@ -40,7 +40,7 @@ from bide.engine.transitions import (
     after,
 )
 from bide.model.ids import ExecutionId, InteractionId, UnitId
-from bide.model.records import Execution
+from bide.model.records import Execution, replace
 from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome, UnitStatus
 from bide.testing.store_contract.harness import (
     DAY,
@@ -260,7 +260,7 @@ class TestExecutionTable:
         before = await driver.dump()
 
         for fence in (execution.fence, execution.fence - 1, taken.execution.fence + 1):
-            stale = execution._replace(fence=fence)
+            stale = replace(execution, fence=fence)
             outcome = await driver.one(_move(name, stale))
             assert isinstance(outcome, Refused), outcome
 
@@ -513,7 +513,7 @@ class TestAbsentRows:
     async def test_unknown_executions(self, driver: Driver, name: str) -> None:
         """A move on an execution that does not exist is refused and makes nothing."""
         known = await driver.execution(await driver.submit())
-        absent = known._replace(id=driver.new_id(), fence=0)
+        absent = replace(known, id=driver.new_id(), fence=0)
         before = await driver.dump()
 
         outcome = await driver.one(_move(name, absent))

@@ -21,7 +21,7 @@ from bide.engine.moves import (
 )
 from bide.engine.running import ClaimOffer
 from bide.model.ids import ExecutionId
-from bide.model.records import Execution
+from bide.model.records import DeadLetter, Execution, replace
 from bide.model.status import ExecutionStatus, JournalKind, UnitStatus
 from bide.spi.store import LeaseKey
 from bide.testing.store_contract.harness import (
@@ -160,7 +160,7 @@ class TestLease:
 
         renewed = await driver.execution(execution.id)
         assert kept == [True]
-        assert renewed == execution._replace(due_at=driver.clock() + LEASE_MS)
+        assert renewed == replace(execution, due_at=driver.clock() + LEASE_MS)
         driver.clock.advance(LEASE_MS - 1)
         assert await driver.claim("worker-2") == []
 
@@ -334,7 +334,7 @@ class TestSegment:
         execution, letter = dump.executions[stream.id], dump.dead_letters[stream.id]
         assert (execution.status, execution.attempt, execution.fence) == (status, 4, 2)
         assert (execution.error_code, execution.error_message) == ("boom", "it broke")
-        assert letter == (
+        assert letter == DeadLetter(
             stream.id, TENANT, "orders", status, "boom", "it broke", "charge", 4, driver.clock(),
         )  # fmt: skip
         assert dump.units[stream.unit].status is UnitStatus.FAILED
@@ -379,7 +379,7 @@ class TestHandover:
         """What the worker cannot run is queued for others and takes no slot."""
         moves = [driver.submission(fingerprint=FOREIGN), driver.submission()]
 
-        transacted = await driver.store.transact(moves, self.OFFER._replace(slots=1))
+        transacted = await driver.store.transact(moves, replace(self.OFFER, slots=1))
 
         claims = [claimed_of(outcome) for outcome in transacted.outcomes]
         assert [claim is not None for claim in claims] == [False, True]
@@ -498,4 +498,4 @@ def claimed_of(outcome: Outcome) -> Execution | None:
 
 def comparable(execution: Execution) -> Execution:
     """An execution without what tells it from any other that has been through the same."""
-    return execution._replace(id=ExecutionId(b""), version=0)
+    return replace(execution, id=ExecutionId(b""), version=0)
