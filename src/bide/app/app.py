@@ -413,7 +413,7 @@ class App:
     # --- helpers ------------------------------------------------------------------------------
 
     async def _admitted(self, tenant: str, typed: Typed) -> Receipt:
-        [reply] = await self._open.admission.admit(tenant, [typed])
+        reply = await self._open.admission.admit_one(tenant, typed)
         if reply is None:
             raise StoreUnavailable("the store did not take the completion; send it again")
         return raise_for_refusal(reply)

@@ -78,6 +78,26 @@ class Admission:
         self._clock = clock
         self._look_ups = LookUps(self._fetch, most=settings.batch_rows)
 
+    async def admit_one(self, tenant: str, completion: Completion | Typed) -> Reply | None:
+        """Take in one completion; its commit is shared with other callers', as is its look-up."""
+        place = self._place(completion)
+        if place is None:
+            return _unknown(completion)
+        boundary, asked = self._known(completion), None
+        if boundary is None:
+            asked = await self._look_ups.get((tenant, place))
+            if asked is None:
+                return _unknown(completion)
+            boundary = self._boundary_of(asked)
+        try:
+            move = self._prepare(tenant, completion, place, boundary, asked)
+            outcome = await self._committer.commit(move)
+        except _Refusal as refusal:
+            return _rejected(completion, place, refusal)
+        except StoreUnavailable:
+            return None
+        return _reply(completion, place, outcome)
+
     async def admit(
         self, tenant: str, completions: Sequence[Completion | Typed]
     ) -> list[Reply | None]:

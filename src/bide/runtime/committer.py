@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from bide.engine.moves import (
@@ -72,6 +73,17 @@ def weigh(move: Move) -> tuple[int, int]:
             return 1, 0
 
 
+def _settle(
+    future: "asyncio.Future[list[Outcome]]", result: list[Outcome] | StoreUnavailable
+) -> None:
+    if future.done():  # the caller went away; what was committed stays
+        return
+    if isinstance(result, StoreUnavailable):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
 class Committer:
     """The one way from this process to its store's `transact`; for use on the event loop only."""
 
@@ -114,14 +126,9 @@ class Committer:
         """True when a caller that does not want to wait should come back later."""
         return self._pending >= self._pending_max
 
-    def add(self, moves: Sequence[Move], done: Done) -> None:
-        """Queue moves that must go into one commit; `done` is called with their outcomes."""
-        weights = [weigh(move) for move in moves]
-        entry = Entry(moves, sum(w[0] for w in weights), sum(w[1] for w in weights), done)
-        self._entries.append(entry)
-        self._pending += entry.rows
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._commit_all())
+    def add(self, move: Move, done: Done) -> None:
+        """Queue a move; `done` is called with its outcome."""
+        self._queue(Entry((move,), *weigh(move), done))
 
     async def commit(self, move: Move) -> Outcome:
         """Commit one move, and give its outcome once it is durable.
@@ -129,30 +136,30 @@ class Committer:
         Raises:
             StoreUnavailable: nothing of it was written.
         """
-        [outcome] = await self.commit_many([move])
-        return outcome
+        return (await self._committed((move,), *weigh(move)))[0]
 
     async def commit_many(self, moves: Sequence[Move]) -> list[Outcome]:
         """Commit moves together; a caller that is cancelled meanwhile disturbs nobody."""
+        weights = [weigh(move) for move in moves]
+        return await self._committed(moves, *map(sum, zip(*weights, strict=True)))
+
+    async def _committed(self, moves: Sequence[Move], rows: int, size: int) -> list[Outcome]:
         if self._closed:
             raise StoreUnavailable("the app is stopping; try again")
         loop = asyncio.get_running_loop()
-        while self.is_full:
+        while self._pending >= self._pending_max:
             turn: asyncio.Future[None] = loop.create_future()
             self._room.append(turn)
             await turn
         future: asyncio.Future[list[Outcome]] = loop.create_future()
-
-        def done(result: list[Outcome] | StoreUnavailable) -> None:
-            if future.done():  # the caller went away; what was committed stays
-                return
-            if isinstance(result, StoreUnavailable):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
-        self.add(moves, done)
+        self._queue(Entry(moves, rows, size, partial(_settle, future)))
         return await future
+
+    def _queue(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        self._pending += entry.rows
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._commit_all())
 
     # --- the loop -----------------------------------------------------------------------------
 

@@ -323,7 +323,7 @@ class Service:
 
         Raises only StoreUnavailable: nothing was acknowledged.
         """
-        [reply] = await self._admission.admit(tenant, [completion])
+        reply = await self._admission.admit_one(tenant, completion)
         if reply is None:
             raise StoreUnavailable("the store did not take the completion; send it again")
         return reply

@@ -283,7 +283,7 @@ class Worker:
                 return
             self._settled(execution, move, result[0])
 
-        self._committer.add([move], done)
+        self._committer.add(move, done)
 
     def _settled(self, execution: Execution, move: Move, outcome: Outcome) -> None:
         id_ = execution.id
