@@ -130,11 +130,7 @@ class SqliteStore:
 
     async def transact(self, moves: Sequence[Move], handover: Handover | None = None) -> Transacted:
         """Make every move of the batch in one commit."""
-        return await self._writer.commit(
-            lambda db, now: isolate(
-                moves, handover, lambda part, hand: _in_savepoint(db, now, part, hand)
-            )
-        )
+        return await self._writer.commit(lambda db, now: _transact(db, now, moves, handover))
 
     async def claim(self, offer: ClaimOffer) -> list[Claimed]:
         """Claim what is due."""
@@ -326,20 +322,43 @@ class SqliteStore:
 # --- one transaction's reads and writes ---------------------------------------------------------
 
 
+def _transact(
+    db: apsw.Connection, now: int, moves: Sequence[Move], handover: Handover | None
+) -> Transacted:
+    """Make a batch; if the database refuses a value, start over and find out which move's.
+
+    Savepoints come into it only then: under one, SQLite keeps a copy of each page that it changes,
+    which doubles what a write costs. The turnstile keeps other processes out in between.
+    """
+    try:
+        return _make(db, now, moves, handover)
+    except _DATA_ERRORS:
+        db.execute("rollback")
+        db.execute("begin immediate")
+    return isolate(moves, handover, lambda part, hand: _in_savepoint(db, now, part, hand))
+
+
 def _in_savepoint(
     db: apsw.Connection, now: int, moves: Sequence[Move], handover: Handover | None
 ) -> Transacted:
     """Make a part of a batch; put everything back if the database refuses a value."""
     db.execute("savepoint part")
     try:
-        rows = _load(db, Needs(moves))
-        outcomes, left_ready = fold(moves, rows, now, handover)
-        _write(db, rows)
+        made = _make(db, now, moves, handover)
     except _DATA_ERRORS as error:
         db.execute("rollback to part")
-        db.execute("release part")
         raise DataError(_reason(error)) from error
-    db.execute("release part")
+    finally:
+        db.execute("release part")
+    return made
+
+
+def _make(
+    db: apsw.Connection, now: int, moves: Sequence[Move], handover: Handover | None
+) -> Transacted:
+    rows = _load(db, Needs(moves))
+    outcomes, left_ready = fold(moves, rows, now, handover)
+    _write(db, rows)
     return Transacted(outcomes, left_ready, tuple(rows.executions.written()))
 
 
