@@ -1,5 +1,6 @@
 """One measurement from beginning to end: a store, the workload, the limit, the figure."""
 
+import asyncio
 import multiprocessing
 import shutil
 import signal
@@ -17,6 +18,7 @@ from bide.bench.figures import Figure, Latency, WrongResult, latency, rate, rss_
 from bide.bench.limit import checkpointed_bytes, limit_items, limit_park_resume, limit_submit
 from bide.bench.workloads import Load
 from bide.errors import BideError
+from bide.runtime.process import loop_factory, tune_collector
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -117,13 +119,9 @@ def _send_outcome(
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run on the loop that servers run on."""
-    import asyncio
-
-    try:
-        import uvloop
-    except ImportError:  # another platform or interpreter: asyncio's own loop serves as well
-        return asyncio.run(main)
-    return uvloop.run(main)
+    tune_collector()
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(main)
 
 
 async def _drive(store: str, job: Job) -> tuple[float, Latency | None]:

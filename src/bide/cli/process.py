@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from bide.cli.complaints import INTERRUPTED, TERMINATED, CliError
+from bide.runtime.process import loop_factory, tune_collector
 
 T = TypeVar("T")
 
@@ -21,7 +22,8 @@ _EXIT_CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` to its end; a signal cancels it."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    tune_collector()
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_cancelled_by_signals(main))
 
 
@@ -58,11 +60,3 @@ async def _cancelled_by_signals(main: Coroutine[Any, Any, T]) -> T:
         if not heard:
             raise
         raise CliError("interrupted", exit_code=_EXIT_CODES[heard[0]]) from None
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # another platform or interpreter: asyncio's own loop serves as well
-        return None
-    return uvloop.new_event_loop

@@ -5,7 +5,8 @@ second one would only fight it for the interpreter; when jobs take long, because
 for a network, more threads join in, so that nobody waits behind them.
 
 A thread cannot be stopped. A job that runs over its limit is reported to its owner and left alone:
-its thread is counted as lost, and another takes its place.
+its thread is counted as lost, and another takes its place. A thread that waits for the event loop
+(`aside`) gives its place to another one as well: what it waits for may need a thread itself.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ import contextvars
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
@@ -81,7 +83,9 @@ class StepPool:
                 self._tickets.put(False)
 
     def put(self, jobs: Iterable[Job]) -> None:
-        """Queue jobs; on the event loop."""
+        """Queue jobs; on the event loop. After `stop` they are dropped."""
+        if self._stopping:
+            return
         self._jobs.extend(jobs)
         with self._lock:
             if self._drawing == 0:
@@ -101,6 +105,32 @@ class StepPool:
         job = Call(work, limit_s)
         self.put([job])
         return await job.future
+
+    # --- for jobs, on their threads -----------------------------------------------------------
+
+    def next_item(self) -> None:
+        """Say that this thread's call goes on to its next item, which has the whole limit."""
+        job = self._running.get(threading.get_ident())
+        if isinstance(job, Call):
+            job.begin()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Let another thread work while this one waits; the wait counts against no limit."""
+        with self._lock:
+            job = self._running.get(threading.get_ident())
+            if job is not None:
+                job.ends_at = None
+                self._drawing -= 1
+                if self._jobs:
+                    self._wake_one()
+        try:
+            yield
+        finally:
+            if job is not None:
+                with self._lock:
+                    self._drawing += 1
+                self.next_item()
 
     # --- event loop side ----------------------------------------------------------------------
 
@@ -127,14 +157,19 @@ class StepPool:
             return
         now = time.monotonic()
         for thread, job in list(self._running.items()):
-            ends_at = job.ends_at
-            if ends_at is not None and ends_at < now and self._running.pop(thread, None) is job:
-                with self._lock:
-                    self._drawing -= 1
-                    if self._jobs:
-                        self._wake_one()
+            if self._is_lost(thread, job, now):
                 job.overrun()
         self._overrun_look = self._loop.call_later(_OVERRUN_LOOK_S, self._look_for_overruns)
+
+    def _is_lost(self, thread: int, job: Job, now: float) -> bool:
+        with self._lock:
+            ends_at = job.ends_at
+            if ends_at is None or ends_at >= now or self._running.pop(thread, None) is not job:
+                return False
+            self._drawing -= 1
+            if self._jobs:
+                self._wake_one()
+            return True
 
     def _wake_one(self) -> None:
         self._drawing += 1
@@ -185,10 +220,14 @@ class Call(Generic[T]):
         self.future: asyncio.Future[T] = self._loop.create_future()
         self.ends_at: float | None = None
 
-    def run(self) -> None:
-        """Run it in its caller's context."""
+    def begin(self) -> None:
+        """Begin what has the limit: the call, or one item of it."""
         if self._limit_s is not None:
             self.ends_at = time.monotonic() + self._limit_s
+
+    def run(self) -> None:
+        """Run it in its caller's context."""
+        self.begin()
         try:
             result = self._context.run(self._work)
         except BaseException as error:  # noqa: BLE001 - the caller gets it, whatever it is
@@ -197,7 +236,7 @@ class Call(Generic[T]):
             self._loop.call_soon_threadsafe(self._finish, result)
 
     def overrun(self) -> None:
-        """Tell the caller that time is up."""
+        """Tell the caller that the time is up."""
         self._fail(TimeoutError(f"it ran longer than {self._limit_s} s"))
 
     def _finish(self, result: T) -> None:

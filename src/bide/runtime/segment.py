@@ -47,6 +47,7 @@ from bide.engine.moves import (
     StoreResults,
 )
 from bide.errors import (
+    BideError,
     LimitExceeded,
     NonRetryable,
     PayloadError,
@@ -85,6 +86,15 @@ class StepFailed(Exception):
         super().__init__(str(error))
         self.step = step
         self.attempt = attempt
+        self.error = error
+
+
+class BoundaryFailed(Exception):
+    """What was to be asked cannot be: it does not fit, is too large, or a callable of it raised."""
+
+    def __init__(self, boundary: PlanAwait, error: Exception) -> None:
+        super().__init__(str(error))
+        self.boundary = boundary
         self.error = error
 
 
@@ -174,19 +184,23 @@ def boundary_of(boundary: PlanAwait) -> Boundary:
 
 
 def interaction_of(boundary: PlanAwait, value: Any, settings: Settings) -> NewInteraction:
-    """A request, written and measured."""
-    if boundary.request.many:
-        guard_items(len(value), settings.await_aggregate_max_input_items, "input")
-    request = boundary.request.encode(value)
-    guard_bytes(request, settings)
+    """A request, written and measured.
+
+    Raises:
+        BoundaryFailed: it cannot be asked.
+    """
     inbox = boundary.transport if isinstance(boundary.transport, Inbox) else Inbox()
+    try:
+        if boundary.request.many:
+            guard_items(len(value), settings.await_aggregate_max_input_items, "input")
+        request = boundary.request.encode(value)
+        guard_bytes(request, settings)
+        key = boundary.key_of(value)
+        fallback = fallback_of(boundary, value, settings)
+    except Exception as error:
+        raise BoundaryFailed(boundary, error) from error
     return NewInteraction(
-        request,
-        boundary.key_of(value),
-        boundary.timeout_ms,
-        inbox.group,
-        inbox.assignee,
-        fallback_of(boundary, value, settings),
+        request, key, boundary.timeout_ms, inbox.group, inbox.assignee, fallback
     )
 
 
@@ -252,8 +266,11 @@ def failed(
     """What follows from an exception: another try, a retry later, the DLQ, or giving it back."""
     if isinstance(error, Unfit):
         return GiveBack(execution.id, execution.fence)
+    if isinstance(error, BoundaryFailed):
+        boundary = error.boundary
+        return _dead(execution, boundary.position, boundary.id, execution.attempt, error.error)
     if not isinstance(error, StepFailed):
-        # The boundary's own doing: a value that does not fit, a guard, a source that changed.
+        # The segment's own doing: a value that does not fit, a guard, a source that changed.
         return _dead(execution, execution.step_index, None, execution.attempt, error)
     step, attempt, cause = error.step, error.attempt, error.error
     final = isinstance(cause, NonRetryable | PayloadError | LimitExceeded | RejectItem)
@@ -269,7 +286,6 @@ def failed(
 def _dead(
     execution: Execution, position: int, step_id: str | None, attempts: int, error: BaseException
 ) -> Fail:
-    code = getattr(error, "code", None)
     return Fail(
         execution.id,
         execution.fence,
@@ -277,7 +293,8 @@ def _dead(
         position,
         step_id,
         attempts,
-        code if isinstance(code, str) else "step-failed",
+        # Ours only: what other libraries call a code is anything.
+        error.code if isinstance(error, BideError) else "step-failed",
         _describe(error),
     )
 
@@ -323,12 +340,15 @@ class PlainSegment:
         self._value: Any = None
         self._attempt: int | None = None
         self._step: PlanStep | None = None
+        self._is_over = False
         self.ends_at: float | None = None
 
     def run(self) -> None:
         """Run it to its end, or to the step that fails; then hand in what follows."""
         try:
             move: Move | Again = self._run()
+        except Abandoned:
+            return
         except Exception as error:  # noqa: BLE001 - whatever a step raises has its consequence
             move = failed(self.execution, error, self._tools.settings, in_place=True)
             if isinstance(move, Again) and isinstance(error, StepFailed):
@@ -336,7 +356,8 @@ class PlainSegment:
         self._done(self, move)
 
     def overrun(self) -> None:
-        """The step hangs: the execution moves on without it."""
+        """The step hangs: the execution moves on without it, and it begins no other one."""
+        self._is_over = True
         step = self._step
         assert step is not None
         attempt = self._attempt or attempt_of(self.execution, step)
@@ -371,8 +392,12 @@ class PlainSegment:
         try:
             with entered(context):
                 return step.function(self._value, **arguments)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # whatever it is, it must not end the thread
             raise StepFailed(step, attempt, error) from error
+        finally:
+            self.ends_at = None
+            if self._is_over:
+                raise Abandoned("the step came back after its time")
 
 
 def _limit(step: PlanStep, tools: Tools) -> float:
@@ -533,12 +558,20 @@ class _HoppingCalls:
         made: list[Any] = []
         attempt = attempt_of(self._execution, step)
         while True:
-            run = _PageCall(self._execution, self._tools, step, page, numbers, made, attempt)
-            await self._tools.pool.run(run, _limit(step, self._tools) * max(1, len(page)))
-            if run.failure is None:
+            part = _PageCall(
+                self._execution, self._tools, step, page[len(made) :], numbers[len(made) :], attempt
+            )
+            try:
+                await self._tools.pool.run(part, _limit(step, self._tools))
+            except TimeoutError as error:
+                part.failure = StepFailed(step, part.attempt, error)
+            finally:
+                part.is_over = True
+            made += part.made
+            if part.failure is None:
                 return made
-            await self._rest(run.failure)
-            attempt = run.failure.attempt + 1
+            await self._rest(part.failure)
+            attempt = part.failure.attempt + 1
 
     async def _call_async_page(
         self, step: PlanStep, page: Page, numbers: Sequence[int]
@@ -569,72 +602,85 @@ class _HoppingCalls:
 
     async def transform(self, step: PlanStep, pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
         """A stream in, a stream out."""
-        async for page in self._yielded(step, self._fed(step, pages), None):
+        async for page in self._yielded(step, pages, None):
             yield page
 
     async def consume(self, step: PlanStep, pages: AsyncIterator[Page]) -> Any:
         """A stream in, one value out."""
-        attempt = attempt_of(self._execution, step)
-        return await self._call_once(step, self._fed(step, pages), attempt, None)
+        return await self._call_once(step, pages, attempt_of(self._execution, step), None)
 
     # --- one call -----------------------------------------------------------------------------
 
     async def _call_once(self, step: PlanStep, value: Any, attempt: int, item: int | None) -> Any:
         context, arguments = prepared(self._execution, step, attempt, item, self._tools)
         limit = _limit(step, self._tools)
-        try:
-            with entered(context):
-                if step.is_async:
-                    async with asyncio.timeout(limit):
-                        return await step.function(value, **arguments)
-                return await self._tools.pool.run(lambda: step.function(value, **arguments), limit)
-        except (Abandoned, StoreUnavailable, Unfit, StepFailed):
-            raise
-        except Exception as error:
-            raise StepFailed(step, attempt, error) from error
+        with _failing(step, attempt), entered(context):
+            if step.is_async:
+                async with asyncio.timeout(limit) as bound:
+                    fed = _items(value, bound, limit) if step.consumes else value
+                    return await step.function(fed, **arguments)
+            with self._feed(step, value) as fed:
+                return await self._tools.pool.run(lambda: step.function(fed, **arguments), limit)
 
     async def _yielded(self, step: PlanStep, value: Any, item: int | None) -> AsyncIterator[Page]:
         attempt = attempt_of(self._execution, step)
         context, arguments = prepared(self._execution, step, attempt, item, self._tools)
-        size, limit = self._tools.settings.page_items, _limit(step, self._tools)
-        try:
-            if step.is_async:
-                with entered(context):
-                    items = step.function(value, **arguments)
-                page: list[Any] = []
-                while True:
-                    try:
-                        with entered(context):
-                            async with asyncio.timeout(limit):
-                                page.append(await anext(items))
-                    except StopAsyncIteration:
-                        break
-                    if len(page) >= size:
-                        yield page
-                        page = []
-                if page:
+        give = self._yielded_async if step.is_async else self._yielded_on_threads
+        with _failing(step, attempt):
+            async with aclosing(give(step, value, context, arguments)) as pages:
+                async for page in pages:
                     yield page
-                return
-            with entered(context):
-                source = iter(
-                    await self._tools.pool.run(lambda: step.function(value, **arguments), limit)
-                )
+
+    async def _yielded_async(
+        self, step: PlanStep, value: Any, context: _Context, arguments: dict[str, Any]
+    ) -> AsyncGenerator[Page]:
+        size, limit = self._tools.settings.page_items, _limit(step, self._tools)
+        loop = asyncio.get_running_loop()
+        with entered(context):
+            fed = _items(value, bound := _Bound(), limit) if step.consumes else value
+            items = step.function(fed, **arguments)
+        page: list[Any] = []
+        try:
             while True:
-                with entered(context):
-                    made = await self._tools.pool.run(lambda: _take(source, size), limit * size)
+                try:
+                    with entered(context):
+                        async with asyncio.timeout(limit) as bound.timeout:
+                            page.append(await anext(items))
+                except StopAsyncIteration:
+                    break
+                if len(page) >= size:
+                    yield page
+                    page = []
+        finally:
+            if isinstance(items, AsyncGenerator):
+                await items.aclose()
+        if page:
+            yield page
+
+    async def _yielded_on_threads(
+        self, step: PlanStep, value: Any, context: _Context, arguments: dict[str, Any]
+    ) -> AsyncGenerator[Page]:
+        pool, size = self._tools.pool, self._tools.settings.page_items
+        limit = _limit(step, self._tools)
+        with self._feed(step, value) as fed:
+            with entered(context):
+                source = iter(await pool.run(lambda: step.function(fed, **arguments), limit))
+            while True:
+                with entered(context), _Taking(source, size, pool) as taking:
+                    made = await pool.run(taking, limit)
                 if made:
                     yield made
                 if len(made) < size:
                     return
-        except (Abandoned, StoreUnavailable, Unfit, StepFailed):
-            raise
-        except Exception as error:
-            raise StepFailed(step, attempt, error) from error
 
-    def _fed(self, step: PlanStep, pages: AsyncIterator[Page]) -> Any:
-        if step.is_async:
-            return _items(pages)
-        return _blocking_items(pages, asyncio.get_running_loop())
+    @contextmanager
+    def _feed(self, step: PlanStep, value: Any) -> Iterator[Any]:
+        """What a function on a thread takes; a stream ends for it when its caller goes on."""
+        if not step.consumes:
+            yield value
+            return
+        with _Feed(value, self._tools.pool) as feed:
+            yield iter(feed)
 
     async def _rest(self, error: StepFailed) -> None:
         """Rest before another try in place, or raise when there is none."""
@@ -644,8 +690,24 @@ class _HoppingCalls:
         await asyncio.sleep(move.delay_ms / 1000)
 
 
+@contextmanager
+def _failing(step: PlanStep, attempt: int) -> Iterator[None]:
+    """Say which step failed, and in which try, whatever it raised."""
+    try:
+        yield
+    except (Abandoned, StoreUnavailable, Unfit, StepFailed):
+        raise
+    except (Exception, SystemExit) as error:
+        raise StepFailed(step, attempt, error) from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise  # somebody stops the segment
+        raise StepFailed(step, attempt, error) from error  # the step awaited what was cancelled
+
+
 class _PageCall:
-    """A step over the rest of a page, on a thread; stops at the item that fails."""
+    """A step over a part of a page, on a thread; stops at the item that fails."""
 
     def __init__(
         self,
@@ -654,7 +716,6 @@ class _PageCall:
         step: PlanStep,
         page: Page,
         numbers: Sequence[int],
-        made: list[Any],
         attempt: int,
     ) -> None:
         self._execution = execution
@@ -662,54 +723,121 @@ class _PageCall:
         self._step = step
         self._page = page
         self._numbers = numbers
-        self._made = made
-        self._attempt = attempt
+        #: Which try of the current item it is.
+        self.attempt = attempt
+        self.made: list[Any] = []
         self.failure: StepFailed | None = None
+        #: The caller has gone on without it.
+        self.is_over = False
 
     def __call__(self) -> None:
-        step, made, page = self._step, self._made, self._page
+        step, made, page = self._step, self.made, self._page
+        first = attempt_of(self._execution, step)
         with entered(self._context):
-            while (place := len(made)) < len(page):
+            while (place := len(made)) < len(page) and not self.is_over:
+                self._tools.pool.next_item()
                 try:
-                    made.append(step.function(page[place], **self._arguments()))
-                except Exception as error:  # noqa: BLE001 - whatever a step raises
-                    self.failure = StepFailed(step, self._attempt, error)
+                    value = step.function(page[place], **self._arguments())
+                except BaseException as error:  # noqa: BLE001 - whatever a step raises
+                    self.failure = StepFailed(step, self.attempt, error)
                     return
-                self._attempt = 1
+                self.attempt = first
+                made.append(value)
 
     def _arguments(self) -> dict[str, Any]:
         if not self._step.wants:
             return {}
-        item = self._numbers[len(self._made)]
-        return prepared(self._execution, self._step, self._attempt, item, self._tools)[1]
+        item = self._numbers[len(self.made)]
+        return prepared(self._execution, self._step, self.attempt, item, self._tools)[1]
 
     def _context(self) -> Context:
         """The context of the item that is being worked on."""
-        item = self._numbers[len(self._made)]
-        return context_of(self._execution, self._step, self._attempt, item, self._tools.clock)
+        item = self._numbers[len(self.made)]
+        return context_of(self._execution, self._step, self.attempt, item, self._tools.clock)
 
 
-def _take(source: Iterator[Any], size: int) -> list[Any]:
-    """The next items of a generator, fewer only at its end."""
-    taken: list[Any] = []
-    for item in source:
-        taken.append(item)
-        if len(taken) == size:
-            break
-    return taken
+class _Taking:
+    """Takes the next items of a generator on a thread, fewer only at its end."""
+
+    def __init__(self, source: Iterator[Any], size: int, pool: StepPool) -> None:
+        self._source = source
+        self._size = size
+        self._pool = pool
+        self._is_over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._is_over = True
+
+    def __call__(self) -> list[Any]:
+        taken: list[Any] = []
+        for item in self._source:
+            taken.append(item)
+            if len(taken) == self._size or self._is_over:
+                break
+            self._pool.next_item()
+        return taken
 
 
-async def _items(pages: AsyncIterator[Page]) -> AsyncIterator[Any]:
-    async for page in pages:
-        for item in page:
+class _Feed:
+    """The items of a stream for a function on a thread: one hop to the event loop a page.
+
+    Once its caller has gone on, because the function took too long or the segment was stopped, it
+    gives nothing more: what comes before must not run for nobody.
+    """
+
+    def __init__(self, pages: AsyncIterator[Page], pool: StepPool) -> None:
+        self._pages = pages
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self._is_over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._is_over = True
+
+    def __iter__(self) -> Iterator[Any]:
+        while (page := self._next_page()) is not None:
+            for item in page:
+                if self._is_over:
+                    raise Abandoned("nobody waits for the step any more")
+                self._pool.next_item()
+                yield item
+
+    def _next_page(self) -> Page | None:
+        if self._is_over:
+            raise Abandoned("nobody waits for the step any more")
+        with self._pool.aside():
+            return asyncio.run_coroutine_threadsafe(self._pull(), self._loop).result()
+
+    async def _pull(self) -> Page | None:
+        return await anext(self._pages, None)
+
+
+@dataclass
+class _Bound:
+    """The timeout under which the function that consumes a stream runs just now."""
+
+    timeout: asyncio.Timeout | None = None
+
+
+async def _items(
+    pages: AsyncIterator[Page], bound: _Bound | asyncio.Timeout, limit_s: float
+) -> AsyncIterator[Any]:
+    """The items of a stream for an async function; its limit counts anew for each."""
+    loop = asyncio.get_running_loop()
+    while True:
+        timeout = bound if isinstance(bound, asyncio.Timeout) else bound.timeout
+        if timeout is not None:
+            timeout.reschedule(None)  # what comes before has limits of its own
+        page = await anext(pages, None)
+        for item in page or ():
+            if timeout is not None:
+                timeout.reschedule(loop.time() + limit_s)
             yield item
-
-
-def _blocking_items(pages: AsyncIterator[Page], loop: asyncio.AbstractEventLoop) -> Iterator[Any]:
-    """The items of a stream for a function on a thread: one hop to the event loop a page."""
-
-    async def pull() -> Page | None:
-        return await anext(pages, None)
-
-    while (page := asyncio.run_coroutine_threadsafe(pull(), loop).result()) is not None:
-        yield from page
+        if page is None:
+            return
