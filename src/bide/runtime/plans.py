@@ -26,11 +26,16 @@ class Stretch:
         """True when one thread can run it in one go: one value all through, nothing async."""
         if self.base is None and self.plan.input_many:
             return False
-        if self.base is not None and (self.base.per_item or self.base.answer.many):
+        if self.base is not None and (self.base.per_item or self.base.output.many):
             return False
         return all(
             not (step.is_async or step.yields or step.consumes) for step in self._own_steps()
         )
+
+    @cached_property
+    def feeds_threads(self) -> bool:
+        """True when a stream is fed to a function on a thread, which waits for it there."""
+        return any(step.consumes and not step.is_async for step in self._own_steps())
 
     def _own_steps(self) -> Iterator[PlanStep]:
         for element in self.elements:

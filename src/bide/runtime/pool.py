@@ -14,7 +14,7 @@ import contextvars
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Generic, Protocol, TypeVar
@@ -28,6 +28,8 @@ _LOOK_S = 0.02
 _QUICK_JOBS = 20
 _LATE_S = 0.01
 _OVERRUN_LOOK_S = 0.25
+#: Segments whose functions may stand aside at the same time: each of them keeps a thread.
+_FEEDERS_MAX = 64
 
 
 class Job(Protocol):
@@ -64,6 +66,8 @@ class StepPool:
         self._look_at = 0.0
         self._overrun_look: asyncio.TimerHandle | None = None
         self._stopping = False
+        #: Held by a segment that feeds a stream to a function on a thread.
+        self.feeders = asyncio.Semaphore(_FEEDERS_MAX)
 
     def start(self) -> None:
         """Take jobs from the running event loop."""
@@ -115,7 +119,7 @@ class StepPool:
             job.begin()
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def aside(self) -> Generator[None]:
         """Let another thread work while this one waits; the wait counts against no limit."""
         with self._lock:
             job = self._running.get(threading.get_ident())

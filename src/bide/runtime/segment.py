@@ -20,11 +20,19 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 from bide.authoring.context import Context, entered
 from bide.authoring.transports import Inbox
@@ -112,6 +120,10 @@ class Tools(NamedTuple):
     resources: Mapping[ResourceKey, object]
 
 
+#: What is entered around a call of a step: its context, or what makes it.
+_Context = Context | Callable[[], Context]
+
+
 class Committed(Protocol):
     """Commits a move of a running segment and gives its outcome."""
 
@@ -147,7 +159,7 @@ def context_of(
 
 def prepared(
     execution: Execution, step: PlanStep, attempt: int, item: int | None, tools: Tools
-) -> tuple[Context | Callable[[], Context], dict[str, Any]]:
+) -> tuple[_Context, dict[str, Any]]:
     """What to enter around one call of a step, and the parameters that it asks for by type.
 
     The context is made only if the step asks for it, or code deeper down does: a stream has many
@@ -199,9 +211,7 @@ def interaction_of(boundary: PlanAwait, value: Any, settings: Settings) -> NewIn
         fallback = fallback_of(boundary, value, settings)
     except Exception as error:
         raise BoundaryFailed(boundary, error) from error
-    return NewInteraction(
-        request, key, boundary.timeout_ms, inbox.group, inbox.assignee, fallback
-    )
+    return NewInteraction(request, key, boundary.timeout_ms, inbox.group, inbox.assignee, fallback)
 
 
 def fallback_of(boundary: PlanAwait, value: Any, settings: Settings) -> bytes | None:
@@ -421,7 +431,10 @@ class SegmentTask:
     async def run(self) -> Move | None:
         """Run it; give the move that ends it, or None when there is nothing left to do."""
         try:
-            return await self._run()
+            if not self._stretch.feeds_threads:
+                return await self._run()
+            async with self._tools.pool.feeders:
+                return await self._run()
         except (Abandoned, StoreUnavailable) as error:
             log.warning("segment of %s dropped: %s", format_execution(self.execution.id), error)
             return None
@@ -616,8 +629,9 @@ class _HoppingCalls:
         limit = _limit(step, self._tools)
         with _failing(step, attempt), entered(context):
             if step.is_async:
-                async with asyncio.timeout(limit) as bound:
-                    fed = _items(value, bound, limit) if step.consumes else value
+                bound = _Bound(limit)
+                fed = _items(value, bound) if step.consumes else value
+                async with asyncio.timeout(limit) as bound.timeout:
                     return await step.function(fed, **arguments)
             with self._feed(step, value) as fed:
                 return await self._tools.pool.run(lambda: step.function(fed, **arguments), limit)
@@ -635,9 +649,9 @@ class _HoppingCalls:
         self, step: PlanStep, value: Any, context: _Context, arguments: dict[str, Any]
     ) -> AsyncGenerator[Page]:
         size, limit = self._tools.settings.page_items, _limit(step, self._tools)
-        loop = asyncio.get_running_loop()
+        bound = _Bound(limit)
         with entered(context):
-            fed = _items(value, bound := _Bound(), limit) if step.consumes else value
+            fed = _items(value, bound) if step.consumes else value
             items = step.function(fed, **arguments)
         page: list[Any] = []
         try:
@@ -674,7 +688,7 @@ class _HoppingCalls:
                     return
 
     @contextmanager
-    def _feed(self, step: PlanStep, value: Any) -> Iterator[Any]:
+    def _feed(self, step: PlanStep, value: Any) -> Generator[Any]:
         """What a function on a thread takes; a stream ends for it when its caller goes on."""
         if not step.consumes:
             yield value
@@ -691,7 +705,7 @@ class _HoppingCalls:
 
 
 @contextmanager
-def _failing(step: PlanStep, attempt: int) -> Iterator[None]:
+def _failing(step: PlanStep, attempt: int) -> Generator[None]:
     """Say which step failed, and in which try, whatever it raised."""
     try:
         yield
@@ -818,26 +832,33 @@ class _Feed:
         return await anext(self._pages, None)
 
 
-@dataclass
 class _Bound:
-    """The timeout under which the function that consumes a stream runs just now."""
+    """The timeout under which an async function runs that consumes a stream."""
 
-    timeout: asyncio.Timeout | None = None
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._loop = asyncio.get_running_loop()
+        self.timeout: asyncio.Timeout | None = None
+
+    def rest(self) -> None:
+        """Let it wait for what comes before, which has limits of its own."""
+        if self.timeout is not None:
+            self.timeout.reschedule(None)
+
+    def begin(self) -> None:
+        """Let it go on to its next item, which has the whole limit."""
+        if self.timeout is not None:
+            self.timeout.reschedule(self._loop.time() + self._limit_s)
 
 
-async def _items(
-    pages: AsyncIterator[Page], bound: _Bound | asyncio.Timeout, limit_s: float
-) -> AsyncIterator[Any]:
-    """The items of a stream for an async function; its limit counts anew for each."""
-    loop = asyncio.get_running_loop()
-    while True:
-        timeout = bound if isinstance(bound, asyncio.Timeout) else bound.timeout
-        if timeout is not None:
-            timeout.reschedule(None)  # what comes before has limits of its own
+async def _items(pages: AsyncIterator[Page], bound: _Bound) -> AsyncIterator[Any]:
+    """The items of a stream for an async function."""
+    more = True
+    while more:
+        bound.rest()
         page = await anext(pages, None)
+        more = page is not None
         for item in page or ():
-            if timeout is not None:
-                timeout.reschedule(loop.time() + limit_s)
+            bound.begin()
             yield item
-        if page is None:
-            return
+    bound.begin()
