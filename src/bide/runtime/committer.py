@@ -150,7 +150,12 @@ class Committer:
         while self._pending >= self._pending_max:
             turn: asyncio.Future[None] = loop.create_future()
             self._room.append(turn)
-            await turn
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if not turn.cancelled():  # somebody else may have the room that was given to it
+                    self._make_room()
+                raise
         future: asyncio.Future[list[Outcome]] = loop.create_future()
         self._queue(Entry(moves, rows, size, partial(_settle, future)))
         return await future
@@ -191,6 +196,12 @@ class Committer:
             log.warning("a commit of %d moves failed: %s", len(moves), error)
             for entry in batch:
                 entry.done(error)
+            return
+        except Exception as error:  # a defect; whoever waits for this commit must hear of it
+            log.exception("a commit of %d moves failed in a way that no store should", len(moves))
+            unavailable = StoreUnavailable(f"the store failed: {type(error).__name__}: {error}")
+            for entry in batch:
+                entry.done(unavailable)
             return
         finally:
             self._pending -= sum(entry.rows for entry in batch)

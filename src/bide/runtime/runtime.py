@@ -79,8 +79,8 @@ class Runtime:
         Whatever was opened is closed again when a later part cannot be.
         """
         async with AsyncExitStack() as stack:
-            await self.store.open()
             stack.push_async_callback(self.store.close)
+            await self.store.open()
             self.committer.start()
             stack.push_async_callback(self.committer.stop)
             if workers:
@@ -88,6 +88,7 @@ class Runtime:
             self.committer.follow([*([self.worker] if self.worker else []), self.watch])
             self._follow = asyncio.create_task(self._follow_others(), name="bide-follow")
             stack.push_async_callback(_cancelled, self._follow)
+            stack.callback(self.watch.stop)
             self._stack = stack.pop_all()
 
     async def stop(self) -> None:

@@ -51,6 +51,8 @@ log = logging.getLogger(__name__)
 
 _POLL_FIRST_S = 0.05
 _RECOMMIT_S = 0.25
+#: How long a stop waits for steps that were cut off and clean up.
+_CLEAN_UP_S = 2.0
 #: The part of a worker's room that hand-overs may take.
 _HANDOVER_SHARE = 0.75
 
@@ -81,21 +83,17 @@ class Worker:
         self._running: dict[ExecutionId, int] = {}
         self._tasks: dict[ExecutionId, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
-        self._loops: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
         self._outbox: deque[tuple[PlainSegment, Move | Again]] = deque()
         self._outbox_signalled = False
         self._stopping = False
-        self._late: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
 
     def start(self) -> None:
         """Begin to claim."""
-        self._loops = [
-            asyncio.create_task(self._claim_loop(), name="bide-claim"),
-            asyncio.create_task(self._renew_loop(), name="bide-renew"),
-        ]
+        self._claiming = asyncio.create_task(self._claim_loop(), name="bide-claim")
+        self._renewing = asyncio.create_task(self._renew_loop(), name="bide-renew")
 
     async def stop(self, timeout_s: float) -> None:
         """Claim no more; let running segments finish, and give back what was not begun."""
@@ -103,17 +101,21 @@ class Worker:
         self._wake.set()
         try:
             async with asyncio.timeout(timeout_s):
+                # A claim that is under way is not cut off: the store would keep what it brings.
+                await asyncio.wait([self._claiming])
                 await self._idle.wait()
         except TimeoutError:
             log.warning("stopping with %d segments unfinished", len(self._running))
-        for task in (*self._loops, *self._tasks.values()):
+        left = [self._claiming, self._renewing, *self._tasks.values()]
+        for task in left:
             task.cancel()
-        for task in self._loops:
-            with suppress(asyncio.CancelledError):
-                await task
-        if self._late is not None:
-            await self._late
-        await self._give_back(list(self._running.items()))
+        held = list(self._running.items())
+        for id_, _ in held:
+            self._forget(id_)
+        # Given back before anything of theirs is waited for; then their tasks may clean up, as
+        # long as what they use is open.
+        await self._give_back(held)
+        await asyncio.wait(left, timeout=_CLEAN_UP_S)
 
     def wake(self) -> None:
         """Look for due executions now."""
@@ -220,8 +222,10 @@ class Worker:
 
     def _take(self, claims: Sequence[Claimed]) -> None:
         if self._stopping:
-            back = [(each.execution.id, each.execution.fence) for each in claims]
-            self._late = self._loop.create_task(self._give_back(back))
+            # Through the committer, which commits what is waiting before it stops.
+            for each in claims:
+                back = GiveBack(each.execution.id, each.execution.fence)
+                self._committer.add(back, lambda _: None)
             return
         self._idle.clear()
         plain: list[PlainSegment] = []
@@ -265,14 +269,21 @@ class Worker:
         self._outbox_signalled = False
         while self._outbox:
             segment, move = self._outbox.popleft()
+            if not self._holds(segment.execution):
+                continue
             if isinstance(move, Again):
                 self._loop.call_later(move.delay_ms / 1000, self._tools.pool.put, [segment])
-            elif self._running.get(segment.execution.id) == segment.execution.fence:
+            else:
                 self._finish(segment.execution, move)
+
+    def _holds(self, execution: Execution) -> bool:
+        return self._running.get(execution.id) == execution.fence
 
     # --- committing what came of it -----------------------------------------------------------
 
     def _finish(self, execution: Execution, move: Move) -> None:
+        if not self._holds(execution):  # lost, or given back by a stop, since the last try
+            return
         if isinstance(move, GiveBack):
             self._drop(execution.fingerprint)
 
@@ -302,7 +313,7 @@ class Worker:
             case _:
                 log.error("%s cannot be ended: %s", format_execution(id_), outcome)
         # A commit that hands the same execution over again has raised the fence.
-        if self._running.get(id_) == execution.fence:
+        if self._holds(execution):
             self._forget(id_)
 
     def _forget(self, id_: ExecutionId) -> None:
@@ -324,8 +335,6 @@ class Worker:
             return
         with suppress(StoreUnavailable):
             await self._store.transact([GiveBack(id_, fence) for id_, fence in held])
-        for id_, _ in held:
-            self._forget(id_)
 
 
 def _unstorable(execution: Execution, message: str) -> Fail:
