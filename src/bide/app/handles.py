@@ -23,6 +23,7 @@ from bide.model.status import ExecutionStatus
 from bide.planning.plan import Plan, PlanAwait
 from bide.runtime.runtime import Runtime
 from bide.runtime.views import ExecutionView
+from bide.runtime.watch import Condition
 from bide.spi.store import Asked, PendingQuery
 
 A = TypeVar("A")
@@ -105,11 +106,9 @@ class Execution(Generic[Out_co]):
             )
 
         row = await self._until(reached, timeout_seconds(timeout))
-        if row.status.is_terminal and row.status is not ExecutionStatus.SUCCEEDED:
-            raise await self._ended_error(row)
-        if row.status is not ExecutionStatus.WAITING_EXTERNAL or row.step_index != place.position:
-            return []
         asked = await self._open_at(place, row)
+        if not asked:  # passed, or ended; perhaps elsewhere, after this process saw it park
+            await self._raise_if_ended_badly()
         return [
             interaction_of(place, each) for each in sorted(asked, key=lambda a: a.interaction.item)
         ]
@@ -143,9 +142,7 @@ class Execution(Generic[Out_co]):
         Raises:
             NotFinished, ExecutionFailed, ExecutionCancelled.
         """
-        [row] = await self._runtime.store.executions_by_id(self._tenant, [_parsed(self)])
-        if row is None:
-            raise UnknownExecution(f"there is no execution {self.execution_id!r}")
+        row = await self._row()
         if not row.status.is_terminal:
             status = row.status.name
             raise NotFinished(f"execution {self.execution_id} is {status}", status=status)
@@ -167,13 +164,18 @@ class Execution(Generic[Out_co]):
         async for body in self._runtime.service.result_bodies(row):
             yield decode(body)
 
-    async def _until(self, condition: Any, timeout_s: float | None) -> Row:
-        row = await self._runtime.watch.until(_parsed(self), condition, timeout_s)
+    async def _until(self, condition: Condition, timeout_s: float | None) -> Row:
+        # Another tenant's is not waited for: it is as good as absent.
+        row = await self._runtime.watch.until(
+            _parsed(self), lambda row: row.tenant != self._tenant or condition(row), timeout_s
+        )
         if row.tenant != self._tenant:
             raise UnknownExecution(f"there is no execution {self.execution_id!r}")
         return row
 
     async def _open_at(self, place: PlanAwait, row: Row) -> list[Asked]:
+        if row.status is not ExecutionStatus.WAITING_EXTERNAL or row.step_index != place.position:
+            return []
         if place.per_item:
             query = PendingQuery(
                 self._tenant, step_id=place.id, execution=row.id, limit=_PARKED_MAX
@@ -182,8 +184,20 @@ class Execution(Generic[Out_co]):
         # A unit of one interaction: its id is known, and one read serves many callers.
         only = InteractionId(row.id, row.units)
         [asked] = await self._runtime.admission.look_up(self._tenant, [only])
-        is_open = asked is not None and not asked.interaction.status.is_terminal
-        return [asked] if asked is not None and is_open else []
+        if asked is None or asked.unit.status.is_terminal or asked.interaction.status.is_terminal:
+            return []
+        return [asked]
+
+    async def _raise_if_ended_badly(self) -> None:
+        row = await self._row()
+        if row.status.is_terminal and row.status is not ExecutionStatus.SUCCEEDED:
+            raise await self._ended_error(row)
+
+    async def _row(self) -> Row:
+        [row] = await self._runtime.store.executions_by_id(self._tenant, [_parsed(self)])
+        if row is None:
+            raise UnknownExecution(f"there is no execution {self.execution_id!r}")
+        return row
 
     async def _ended_error(self, row: Row) -> ExecutionFailed | ExecutionCancelled:
         reason = row.error_message or ""

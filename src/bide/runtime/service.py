@@ -177,16 +177,18 @@ class Service:
         """Wait until the execution is terminal (or, with `parked`, waits outside); then, or when
         the time is up, say where it stands.
         """
-        execution = await self._find(tenant, execution_id)
-        if execution is None:
+        now = await self._find(tenant, execution_id)
+        if now is None:
             return None
 
         def reached(each: Execution) -> bool:
             waits = parked and each.status is ExecutionStatus.WAITING_EXTERNAL
-            return waits or each.status.is_terminal
+            # Not where this process saw it before: it may have moved on elsewhere.
+            return each.version >= now.version and (waits or each.status.is_terminal)
 
+        execution: Execution | None
         try:
-            execution = await self._watch.until(execution.id, reached, timeout_s)
+            execution = await self._watch.until(now.id, reached, timeout_s)
         except TimeoutError:
             execution = await self._find(tenant, execution_id)
         return self._view(execution) if execution else None

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from bide.engine.moves import Handover, Outcome
-from bide.model.ids import ExecutionId
+from bide.errors import NotRunning, UnknownExecution
+from bide.model.ids import ExecutionId, format_execution
 from bide.model.records import Execution
 from bide.model.status import ExecutionStatus
 from bide.runtime.lookups import LookUps
@@ -50,10 +51,12 @@ class Watch:
     ) -> Execution:
         """Wait until the execution fulfils the condition, and give it as it was then.
 
-        An execution that does not exist is waited for like any other.
+        What this process has seen park may have moved on elsewhere since.
 
         Raises:
+            UnknownExecution: there is none of that id.
             TimeoutError: it did not in time.
+            NotRunning: the app was closed meanwhile.
         """
         recent = self._recent.get(execution)
         if recent is not None and condition(recent):
@@ -67,7 +70,9 @@ class Watch:
             # this process's own worker holds is told of by its next commit.
             if not self._is_running_here(execution):
                 row = await self._look_ups.get(execution)
-                if row is not None and condition(row):
+                if row is None:
+                    raise UnknownExecution(f"there is no execution {format_execution(execution)!r}")
+                if condition(row):
                     return row
             if timeout_s is None:
                 return await future
@@ -78,6 +83,13 @@ class Watch:
                 expiry.cancel()
         finally:
             self._forget(execution, waiter)
+
+    def stop(self) -> None:
+        """Tell everybody who still waits that nobody will tell them anything more."""
+        for waiters in self._waiters.values():
+            for _, future in waiters:
+                if not future.done():
+                    future.set_exception(NotRunning("the app was closed; the execution goes on"))
 
     def offer(self) -> Handover | None:
         """A watcher runs nothing."""
@@ -91,6 +103,8 @@ class Watch:
         for execution in executions:
             if execution.status in _RESTING:
                 self._recent[execution.id] = execution
+            else:
+                self._recent.pop(execution.id, None)
             if execution.id in self._waiters:
                 self._tell(execution)
         while len(self._recent) > _RECENT_MAX:
