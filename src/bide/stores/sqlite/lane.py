@@ -23,24 +23,30 @@ class Lane:
         self._signalled = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._stopping = False
 
     @property
     def is_running(self) -> bool:
         """True between `start` and `stop`."""
-        return self._thread is not None
+        return self._thread is not None and not self._stopping
 
     def start(self) -> None:
         """Begin to work for the running event loop."""
         self._loop = asyncio.get_running_loop()
+        self._stopping = False
         self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
         self._thread.start()
 
-    async def stop(self) -> None:
-        """Do what is queued, then end."""
-        if self._thread is not None:
+    async def stop(self, last: Callable[[], None] = lambda: None) -> None:
+        """Do what is queued, then `last`, then end; nothing comes after it."""
+        if self.is_running and self._thread is not None:
+            self._stopping = True
+            done = asyncio.get_running_loop().create_future()
+            self._queue.put((last, done))
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
             self._thread = None
+            await done
 
     async def run(self, work: Callable[[], T]) -> T:
         """Do `work` over there, and give what it gives or raise what it raises.

@@ -111,9 +111,7 @@ class SqliteStore:
     async def close(self) -> None:
         """Finish what is queued and close the file."""
         await self._writer.stop()
-        if self._reader.is_running:
-            await self._reader.run(self._close_reader)
-            await self._reader.stop()
+        await self._reader.stop(self._close_reader)
 
     async def info(self) -> StoreInfo:
         """The file, the version of SQLite and of the tables."""

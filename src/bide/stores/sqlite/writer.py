@@ -60,9 +60,7 @@ class Writer:
 
     async def stop(self) -> None:
         """Do what is queued, then close the file."""
-        if self._lane.is_running:
-            await self._lane.run(self._close)
-            await self._lane.stop()
+        await self._lane.stop(self._close)
 
     async def commit(self, work: Work[T]) -> T:
         """Do `work` with the connection and the store's time, and commit it.
