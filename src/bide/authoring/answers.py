@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, Generic, Literal, TypeAlias
 
+import msgspec
 from typing_extensions import TypeVar
 
 from bide.errors import DefinitionError
@@ -27,8 +28,7 @@ Outcome: TypeAlias = Literal[
 _PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s?%")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one completion; every completion received gets exactly one."""
 
     #: As the caller named it, or as it was found; empty where a completion named none.

@@ -17,7 +17,11 @@ _SHARD_BITS = 12
 _RANDOM_BITS = 62 - _SHARD_BITS
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 #: A path number: no sign, no leading zero, at most nine digits, so that it fits every store.
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
+_NUMBER = "(0|[1-9][0-9]{0,8})"
+#: One expression for the whole, since a batch has ten thousand of them.
+_INTERACTION = re.compile(
+    f"({_UUID.pattern})_{_NUMBER}_{_NUMBER}(?:_([1-9][0-9]{{0,8}}))?"  # a first asking says none
+)
 
 
 class UnitId(NamedTuple):
@@ -82,10 +86,9 @@ def parse_interaction(text: str) -> InteractionId | None:
 
     Only the one written form is read, so that an interaction has exactly one name.
     """
-    head, *numbers = text.split("_")
-    execution = parse_execution(head)
-    if execution is None or len(numbers) not in (2, 3):
+    match = _INTERACTION.fullmatch(text)
+    if match is None:
         return None
-    if not all(_NUMBER.fullmatch(number) for number in numbers) or numbers[2:] == ["0"]:
-        return None
-    return InteractionId(execution, *map(int, numbers))
+    execution, unit, item, generation = match.groups("0")
+    id_ = ExecutionId(bytes.fromhex(execution.replace("-", "")))
+    return InteractionId(id_, int(unit), int(item), int(generation))

@@ -6,11 +6,11 @@ nothing on what it read: the decision is the engine's, under the row's lock.
 """
 
 from collections.abc import Sequence, Sized
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
+import msgspec
 import orjson
 
 from bide.authoring.answers import Answer, Receipt
@@ -31,8 +31,7 @@ from bide.spi.clock import Clock
 from bide.spi.store import Asked, Store
 
 
-@dataclass(frozen=True, slots=True)
-class Typed:
+class Typed(msgspec.Struct, frozen=True):
     """An answer that is a Python value already."""
 
     interaction_id: str

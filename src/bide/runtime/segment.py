@@ -24,6 +24,7 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
     Callable,
+    Coroutine,
     Generator,
     Iterator,
     Mapping,
@@ -500,12 +501,15 @@ class SegmentTask:
 
     async def _store_results(self, pages: AsyncIterator[Page]) -> Move:
         count, encode = 0, self._stretch.plan.output.item.encode
-        async for page in pages:
-            bodies = tuple(map(encode, page))
-            for body in bodies:
-                guard_bytes(body, self._tools.settings)
-            await self._made(StoreResults(self.execution.id, self.execution.fence, count, bodies))
-            count += len(bodies)
+        async with _OneAhead(self._made) as commits:
+            async for page in pages:
+                bodies = tuple(map(encode, page))
+                for body in bodies:
+                    guard_bytes(body, self._tools.settings)
+                await commits.put(
+                    StoreResults(self.execution.id, self.execution.fence, count, bodies)
+                )
+                count += len(bodies)
         return Finish(
             self.execution.id, self.execution.fence, last_position(self._stretch), None, count
         )
@@ -525,10 +529,11 @@ class SegmentTask:
             unit = reopened.number
         count, settings = 0, self._tools.settings
         dispatched = isinstance(boundary.transport, Inbox)
-        async for page in pages:
-            items = tuple(interaction_of(boundary, value, settings) for value in page)
-            await self._made(Append(execution, fence, unit, count, items, dispatched))
-            count += len(items)
+        async with _OneAhead(self._made) as commits:
+            async for page in pages:
+                items = tuple(interaction_of(boundary, value, settings) for value in page)
+                await commits.put(Append(execution, fence, unit, count, items, dispatched))
+                count += len(items)
         return CloseUnit(execution, fence, unit, count, boundary.position)
 
     async def _made(self, move: Move) -> Moved:
@@ -540,6 +545,33 @@ class SegmentTask:
                 raise ReplayMismatch(outcome.message)
             case _:
                 raise Abandoned(getattr(outcome, "reason", None) or str(outcome))
+
+
+class _OneAhead:
+    """Commits one page while the next is made; in order, and never more than one at a time."""
+
+    def __init__(self, commit: Callable[[Move], Coroutine[Any, Any, Moved]]) -> None:
+        self._commit = commit
+        self._task: asyncio.Task[Moved] | None = None
+
+    async def put(self, move: Move) -> None:
+        """Begin to commit `move` once the one before is durable; raise what that one raised."""
+        await self._settle()
+        self._task = asyncio.ensure_future(self._commit(move))
+
+    async def _settle(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            await task
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
+            await self._settle()
+        elif self._task is not None:  # the page that failed has its own reason to tell
+            await asyncio.wait([self._task])
 
 
 async def _closable(pages: AsyncIterator[Page]) -> AsyncGenerator[Page]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from bide.authoring.answers import Receipt
 from bide.errors import FieldError
 from bide.model.status import ExecutionStatus, InteractionStatus, UnitStatus
@@ -123,8 +125,7 @@ class Check:
     warning: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What an edge answers to a completion: its receipt, and why."""
 
     receipt: Receipt

@@ -33,6 +33,7 @@ from bide.engine.moves import (
     Outcome,
     Received,
     Refused,
+    Settled,
     Submitted,
     Unstorable,
 )
@@ -147,7 +148,8 @@ class Worker:
         claims = [
             outcome.claimed
             for outcome in outcomes
-            if isinstance(outcome, Submitted | Received | Moved) and outcome.claimed is not None
+            if isinstance(outcome, Submitted | Received | Moved | Settled)
+            and outcome.claimed is not None
         ]
         if claims:
             self._take(claims)
