@@ -32,6 +32,7 @@ from bide.engine.moves import (
     Park,
     Received,
     Retry,
+    Settled,
     StoreResults,
     Submit,
     Submitted,
@@ -115,9 +116,11 @@ def _claimed(decision: Decision, handover: Handover) -> Decision:
     )
     claimed = Claimed(execution, decision.ready_body, decision.unit, None)
     outcome = decision.outcome
-    if isinstance(outcome, Submitted | Received):
+    if isinstance(outcome, Submitted | Received | Settled):
         outcome = replace(outcome, claimed=claimed)
-    elif isinstance(outcome, Moved):
+    else:
+        # A claim that its outcome does not carry would be nobody's until the lease runs out.
+        assert isinstance(outcome, Moved)
         outcome = Moved(execution, claimed)
     return replace(decision, execution=execution, fact=fact, outcome=outcome)
 

@@ -250,6 +250,7 @@ class Settled(Record, frozen=True):
     """The interaction is terminal now, by a deadline or because its unit has ended."""
 
     interaction: InteractionId
+    claimed: Claimed | None = None
 
 
 class Refused(Record, frozen=True):
