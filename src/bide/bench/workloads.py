@@ -50,7 +50,7 @@ class Load:
 
     n: int
     payload: int = 100
-    lanes: int = 500
+    lanes: int = 2_000
     sleepers: float = 0.0
 
     @property

@@ -59,7 +59,7 @@ def bench(
     ] = "0%",
     lanes: Annotated[
         int, typer.Option("--lanes", min=1, metavar="N", help="Clients at a time.")
-    ] = 500,
+    ] = 2000,
     runs: Annotated[
         int, typer.Option("--runs", min=1, metavar="N", help="Take the median of so many.")
     ] = 1,

@@ -215,8 +215,8 @@ class Admission:
         actor = _checked("actor", completion.actor, NAME_MAX)
         if completion.failure is not None:
             failure = Failure(
-                _checked("failure.code", completion.failure[0], NAME_MAX) or "failed",
-                _checked("failure.message", completion.failure[1], MESSAGE_MAX) or "",
+                _checked("failure/code", completion.failure[0], NAME_MAX) or "failed",
+                _checked("failure/message", completion.failure[1] or None, MESSAGE_MAX) or "",
             )
             said = {"failure": {"code": failure.code, "message": failure.message}}
             body = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)

@@ -8,8 +8,6 @@ tenant sees only its own rows: another tenant's look exactly like absent ones.
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-import orjson
-
 from bide.authoring.transports import Inbox
 from bide.engine.moves import (
     Cancel,
@@ -43,6 +41,7 @@ from bide.model.ids import (
 )
 from bide.model.records import DeadLetter, Execution
 from bide.model.status import ExecutionStatus, JournalKind
+from bide.planning import canonical
 from bide.planning.plan import Plan
 from bide.runtime.admission import Admission
 from bide.runtime.committer import Committer
@@ -201,18 +200,18 @@ class Service:
         """
         execution = await self._succeeded(tenant, execution_id)
         if execution.result_count is None:
-            return orjson.loads(execution.result or b"null")
+            return canonical.loads(execution.result or b"null")
         await self.guard_result(execution)
-        return [orjson.loads(body) async for body in self.result_bodies(execution)]
+        return [canonical.loads(body) async for body in self.result_bodies(execution)]
 
     async def results(self, tenant: str, execution_id: str) -> AsyncIterator[Any]:
         """A streaming result, item by item, read in pages."""
         execution = await self._succeeded(tenant, execution_id)
         if execution.result_count is None:
-            yield orjson.loads(execution.result or b"null")
+            yield canonical.loads(execution.result or b"null")
             return
         async for body in self.result_bodies(execution):
-            yield orjson.loads(body)
+            yield canonical.loads(body)
 
     async def result_bodies(self, execution: Execution) -> AsyncIterator[bytes]:
         """The stored items of a streaming result, in order."""
@@ -451,7 +450,7 @@ class Service:
             deadline_ms=interaction.deadline_at,
             created_at_ms=interaction.created_at,
             updated_at_ms=interaction.updated_at,
-            request=orjson.loads(interaction.request or b"null"),
+            request=canonical.loads(interaction.request or b"null"),
             output_type=boundary.answer.name if boundary else None,
             output_schema=self._plans.schema_of(boundary) if boundary else None,
             transport_type=boundary.transport.kind if boundary else Inbox.kind,
