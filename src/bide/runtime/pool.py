@@ -27,6 +27,8 @@ _LOOK_S = 0.02
 #: comes late: then the interpreter is busy, and more threads would only make it busier.
 _QUICK_JOBS = 20
 _LATE_S = 0.01
+#: A job that takes longer than this keeps its thread busy for a while.
+_STUCK_S = 0.01
 _OVERRUN_LOOK_S = 0.25
 #: Segments whose functions may stand aside at the same time: each of them keeps a thread.
 _FEEDERS_MAX = 64
@@ -61,6 +63,8 @@ class StepPool:
         self._done = 0
         self._done_before = 0
         self._running: dict[int, Job] = {}
+        #: When each thread began the job that it is in (monotonic seconds).
+        self._begun: dict[int, float] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._look: asyncio.TimerHandle | None = None
         self._look_at = 0.0
@@ -92,7 +96,7 @@ class StepPool:
             return
         self._jobs.extend(jobs)
         with self._lock:
-            if self._drawing == 0:
+            if self._drawing == 0 or (self._drawing < self._max and self._all_are_stuck()):
                 self._wake_one()
         assert self._loop is not None
         if self._look is None:
@@ -137,6 +141,11 @@ class StepPool:
                 self.next_item()
 
     # --- event loop side ----------------------------------------------------------------------
+
+    def _all_are_stuck(self) -> bool:
+        """True when no thread will soon be free for a new job: each is in a long one."""
+        long_ago = time.monotonic() - _STUCK_S
+        return all(begun < long_ago for begun in list(self._begun.values()))
 
     def _look_again(self) -> None:
         self._look = None
@@ -204,13 +213,25 @@ class StepPool:
             try:
                 job = self._jobs.popleft()
             except IndexError:
+                self._begun.pop(me, None)
                 return True
             self._running[me] = job
+            self._begun[me] = time.monotonic()
             job.run()
             self._done += 1
             if self._running.pop(me, None) is not job:
+                self._begun.pop(me, None)
                 return False
         return True
+
+
+def call_on(loop: asyncio.AbstractEventLoop, work: Callable[..., object], *values: object) -> None:
+    """Call `work` on the event loop, from any thread; a loop that is closed wants nothing more."""
+    try:
+        loop.call_soon_threadsafe(work, *values)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
 
 
 class Call(Generic[T]):
@@ -235,9 +256,9 @@ class Call(Generic[T]):
         try:
             result = self._context.run(self._work)
         except BaseException as error:  # noqa: BLE001 - the caller gets it, whatever it is
-            self._loop.call_soon_threadsafe(self._fail, error)
+            call_on(self._loop, self._fail, error)
         else:
-            self._loop.call_soon_threadsafe(self._finish, result)
+            call_on(self._loop, self._finish, result)
 
     def overrun(self) -> None:
         """Tell the caller that the time is up."""
