@@ -6,8 +6,7 @@ await: whatever a step raises, the caller gets.
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,14 +72,21 @@ class _DirectCalls:
 
     async def expand(self, step: PlanStep, value: Any, number: int | None) -> AsyncIterator[Page]:
         """One value in, a stream out."""
-        made = self._started(step, value, number)
-        if step.is_async:
-            async with aclosing(made) as items:
-                async for item in items:
-                    yield [item]
-        else:
-            for item in made:
+        context, arguments = self._prepared(step, number)
+        with entered(context):
+            made = step.function(value, **arguments)
+            items = made if step.is_async else iter(made)
+        missing = object()
+        try:
+            while True:
+                with entered(context):  # not around the yield: other steps run meanwhile
+                    item = await anext(items, missing) if step.is_async else next(items, missing)
+                if item is missing:
+                    return
                 yield [item]
+        finally:
+            if isinstance(items, AsyncGenerator):
+                await items.aclose()
 
     async def consume(self, step: PlanStep, pages: AsyncIterator[Page]) -> Any:
         """A stream in, one value out."""
@@ -98,10 +104,12 @@ class _DirectCalls:
         return iter([item async for item in _items(pages)])
 
     async def _call(self, step: PlanStep, value: Any, number: int | None) -> Any:
-        made = self._started(step, value, number)
-        return await made if step.is_async else made
+        context, arguments = self._prepared(step, number)
+        with entered(context):
+            made = step.function(value, **arguments)
+            return await made if step.is_async else made
 
-    def _started(self, step: PlanStep, value: Any, number: int | None) -> Any:
+    def _prepared(self, step: PlanStep, number: int | None) -> tuple[Context, dict[str, Any]]:
         context = Context(
             execution_id=self._execution_id,
             step_id=step.id,
@@ -114,11 +122,9 @@ class _DirectCalls:
             log=logging.LoggerAdapter(log, {"step": step.id}),
             clock=lambda: datetime.fromtimestamp(system_clock() / 1000, UTC),
         )
-        wanted: dict[str, Any] = {
+        return context, {
             name: context if kind is Context else self._resources[kind] for name, kind in step.wants
         }
-        with entered(context):
-            return step.function(value, **wanted)
 
 
 async def _items(pages: AsyncIterator[Page]) -> AsyncIterator[Any]:

@@ -44,6 +44,7 @@ from bide.model.records import Execution
 from bide.model.status import ExecutionStatus
 from bide.runtime.committer import Committer
 from bide.runtime.plans import Plans
+from bide.runtime.pool import call_on
 from bide.runtime.segment import Again, PlainSegment, SegmentTask, Tools
 from bide.settings import Settings
 from bide.spi.store import LeaseKey, Store
@@ -265,7 +266,7 @@ class Worker:
         self._outbox.append((segment, move))
         if not self._outbox_signalled:
             self._outbox_signalled = True
-            self._loop.call_soon_threadsafe(self._collect)
+            call_on(self._loop, self._collect)
 
     def _collect(self) -> None:
         self._outbox_signalled = False
