@@ -87,7 +87,10 @@ async def test_a_thousand_concurrent_submits(app_of: Apps) -> None:
         found = await asyncio.gather(*(each.parked(ask, timeout=30) for each in executions))
         assert [question.request for [question] in found] == texts
         await asyncio.gather(
-            *(app.complete(question, Verdict(approve=True, note=question.request)) for [question] in found)
+            *(
+                app.complete(question, Verdict(approve=True, note=question.request))
+                for [question] in found
+            )
         )
         results = await asyncio.gather(*(each.result(timeout=30) for each in executions))
         assert [each.note for each in results] == texts
@@ -412,7 +415,9 @@ async def test_a_projection_makes_what_the_next_step_takes(app_of: Apps) -> None
         assert caught.value.receipt.outcome == "rejected"
         assert len(await execution.parked(sign, timeout=10)) == 1
 
-        assert (await app.complete(question, Verdict(approve=True), actor="ada")).outcome == "applied"
+        assert (
+            await app.complete(question, Verdict(approve=True), actor="ada")
+        ).outcome == "applied"
         # Equality is that of answers before their projection, whoever gave them.
         repeat = await app.complete(question, Verdict(approve=True), actor="bob")
         assert repeat.outcome == "duplicate"

@@ -198,9 +198,7 @@ payments = (
 )
 
 
-async def test_csv_payments(
-    app_of: Apps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_csv_payments(app_of: Apps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows asked about in any order are written in the order of the input."""
     monkeypatch.setenv("OUT_FOLDER", str(tmp_path))
     source = tmp_path / "in.csv"

@@ -383,9 +383,7 @@ async def test_a_value_that_does_not_fit_ends_in_the_dead_letter_queue(
     ],
     ids=lambda value: getattr(value, "id", None),
 )
-async def test_guards_keep_out_what_is_too_large(
-    app_of: Apps, guard: str, pipeline: Any
-) -> None:
+async def test_guards_keep_out_what_is_too_large(app_of: Apps, guard: str, pipeline: Any) -> None:
     """What goes over a guard ends in the DLQ, and the message names the setting."""
     async with app_of(pipeline, **{guard: 5}).running() as app:
         execution = await app.submit(pipeline, 3)
