@@ -6,6 +6,7 @@ import pytest
 
 from bide.engine.moves import (
     Cancel,
+    Expire,
     Fail,
     Finish,
     GiveBack,
@@ -16,6 +17,7 @@ from bide.engine.moves import (
     Received,
     Refused,
     Retry,
+    Settled,
     StoreResults,
     Submitted,
 )
@@ -409,6 +411,18 @@ class TestHandover:
         assert comparable(handed[0]) == comparable(queued[0])
         assert handed[1:] == queued[1:]
 
+    async def test_at_a_deadline(self, driver: Driver) -> None:
+        """An execution that a fallback resumes comes with the outcome, or is nobody's."""
+        interaction = await driver.parked(timeout_ms=LEASE_MS, fallback=b'"nobody"')
+        driver.clock.advance(LEASE_MS + 1)
+
+        outcome = await driver.one(Expire(interaction), self.OFFER)
+
+        assert claimed_of(outcome) == await driver.execution(interaction.execution)
+        assert isinstance(outcome, Settled)
+        assert outcome.claimed is not None
+        assert outcome.claimed.body == b'"nobody"'
+
     async def _resumed(
         self, driver: Driver, items: int | None, handover: Handover | None
     ) -> tuple[Execution, bytes | None, bool | None, bool]:
@@ -491,7 +505,7 @@ class TestHandover:
 
 def claimed_of(outcome: Outcome) -> Execution | None:
     """The execution that came with an outcome, claimed."""
-    if isinstance(outcome, Submitted | Moved | Received) and outcome.claimed is not None:
+    if isinstance(outcome, Submitted | Moved | Received | Settled) and outcome.claimed is not None:
         return outcome.claimed.execution
     return None
 
