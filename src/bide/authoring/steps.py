@@ -56,7 +56,7 @@ def step(
         fn: the function, when the decorator is written without parentheses.
         id: pins the id, so that the function may be renamed.
         retry: how often it is tried; `Retry()` if nothing is said.
-        timeout: how long one try may take; for a function that yields, one item.
+        timeout: how long one try may take; for a function that gives or takes a stream, one item.
     """
     if retry is not None and not isinstance(retry, Retry):
         raise DefinitionError(f"step: retry is {retry!r}; write retry=Retry(attempts=...).")
