@@ -362,6 +362,8 @@ async def test_a_fallback_takes_the_place_of_an_answer(app_of: Apps, *, per_item
         else:
             assert result == Verdict(approve=False, note="nobody saw a")
         assert calls == (["a", "b"] if per_item else ["a"])  # once, when it parked
+        facts = await app.service.timeline("default", execution.execution_id)
+        assert [each.what for each in facts][-2:] == ["resumed", "succeeded"]
         with pytest.raises(CompletionLate):
             await app.complete(f"{execution.execution_id}_1_0", {"approve": True})
         interaction = await app.service.interaction("default", f"{execution.execution_id}_1_0")

@@ -18,6 +18,7 @@ from bide import (
     Context,
     ExecutionFailed,
     Inbox,
+    Many,
     NonRetryable,
     Pipeline,
     Retry,
@@ -373,6 +374,13 @@ async def test_a_value_that_does_not_fit_ends_in_the_dead_letter_queue(
         assert await app.pending() == []
 
 
+rank = Await("Rank", Many[int], int, via=Inbox(), timeout="1h")
+
+
+def ten(number: int) -> Iterator[int]:
+    yield from range(10)
+
+
 @pytest.mark.parametrize(
     ("guard", "pipeline"),
     [
@@ -380,6 +388,7 @@ async def test_a_value_that_does_not_fit_ends_in_the_dead_letter_queue(
         ("result_max_bytes", Pipeline("large-result", int).then(as_money)),
         ("payload_max_bytes", Pipeline("large-item", int).then(many_money).wait(ask)),
         ("payload_max_bytes", Pipeline("large-result-item", int).then(many_money)),
+        ("await_aggregate_max_input_items", Pipeline("large-list", int).then(ten).wait(rank)),
     ],
     ids=lambda value: getattr(value, "id", None),
 )
