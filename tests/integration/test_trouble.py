@@ -178,6 +178,23 @@ async def test_a_file_that_cannot_be_used(tmp_path: Path, make: Any, says: str) 
     await app.stop()
 
 
+async def test_a_file_that_vanishes_while_it_is_open(tmp_path: Path) -> None:
+    """Nothing is acknowledged into a file that was deleted; a moved one that comes back goes on."""
+    path = tmp_path / "bide.db"
+    async with App(asking, store=f"sqlite:///{path}", settings=quick()).running() as app:
+        await app.submit(asking, 1)
+        path.rename(tmp_path / "elsewhere.db")
+        with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+            await app.submit(asking, 2)
+        (tmp_path / "elsewhere.db").rename(path)
+        execution = await app.submit(asking, 3)
+        assert await execution.parked(ask, timeout=10)
+        assert sum((await app.status()).values()) == 2
+        path.unlink()
+        with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+            await app.submit(asking, 4)
+
+
 # --- room ---------------------------------------------------------------------------------------
 
 

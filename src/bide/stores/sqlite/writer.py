@@ -17,6 +17,7 @@ the file could be reopened nothing more is acknowledged.
 # apsw's stubs name a type that pyright cannot find, so all that touches a binding is half unknown.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
+import os
 import secrets
 from collections.abc import Callable
 from typing import TypeVar
@@ -46,6 +47,7 @@ class Writer:
         self._name = secrets.token_hex(8)
         self._commits = 0
         self._db: apsw.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._turnstile: Turnstile | None = None
         self._lane = Lane("bide-sqlite-writer")
 
@@ -84,6 +86,7 @@ class Writer:
 
     def _open(self) -> None:
         self._db = open_writer(self._path)
+        self._file = self._file_there()
         if self._turnstile is None:
             try:
                 self._turnstile = Turnstile(self._path)
@@ -106,8 +109,22 @@ class Writer:
         assert self._db is not None
         return self._db
 
+    def _file_there(self) -> tuple[int, int] | None:
+        """Which file lies at the path."""
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - once a commit, and the path is plain
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     def _transaction(self, work: Work[T]) -> T:
         db = self._connection()
+        if self._file_there() != self._file:
+            # SQLite would go on writing to a file that nobody will ever find again.
+            raise StoreUnavailable(
+                f"the database {self._path} was deleted or replaced while it was open; put it back"
+                " and start again"
+            )
         assert self._turnstile is not None
         with self._turnstile:
             try:
