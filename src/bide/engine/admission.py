@@ -10,12 +10,12 @@ not wait for the sweeper to notice.
 """
 
 from bide.engine.decision import Decision
-from bide.engine.ending import end_execution
-from bide.engine.moves import Admit, Expire, Received, Refused, Settled
-from bide.engine.transitions import INTERACTION, UNIT, InteractionEvent, UnitEvent, after
-from bide.engine.waiting import release
+from bide.engine.ending import TIMED_OUT, status_behind, timed_out
+from bide.engine.moves import Admit, Expire, Received, Refused
+from bide.engine.settling import conclude, fail_unit, settle
+from bide.engine.transitions import INTERACTION, InteractionEvent, UnitEvent, after
 from bide.model.records import Execution, Interaction, Refusal, Unit, replace
-from bide.model.status import AnswerSource, ExecutionStatus, ReceiptOutcome
+from bide.model.status import AnswerSource, ReceiptOutcome
 
 
 def decide_admit(
@@ -39,9 +39,11 @@ def decide_admit(
         return _refuse(move, interaction, ReceiptOutcome.LATE, reason, now)
     if unit.status.is_terminal:
         reason = f"its unit is {unit.status.name}"
-        return _refuse(move, interaction, ReceiptOutcome.LATE, reason, now)
+        return _refuse(move, interaction, ReceiptOutcome.LATE, reason, now, unit)
     if now > interaction.deadline_at:
         return _refuse(move, interaction, ReceiptOutcome.LATE, "its deadline has passed", now)
+    if unit.deadline_at is not None and now > unit.deadline_at:
+        return _refuse(move, interaction, ReceiptOutcome.LATE, "its unit's deadline has passed", now)
     settled = replace(
         interaction,
         status=status,
@@ -55,8 +57,8 @@ def decide_admit(
         updated_at=now,
     )
     received = Received(ReceiptOutcome.APPLIED, settled.status, settled.step_id)
-    event_of_unit = UnitEvent.FAILED if move.failure else None
-    return replace(_settle(settled, unit, execution, event_of_unit, now), outcome=received)
+    gave_up = UnitEvent.FAILED if move.failure else None
+    return replace(settle(settled, unit, execution, gave_up, now), outcome=received)
 
 
 def _duplicate(interaction: Interaction) -> Decision:
@@ -67,7 +69,12 @@ def _duplicate(interaction: Interaction) -> Decision:
 
 
 def _refuse(
-    move: Admit, interaction: Interaction, outcome: ReceiptOutcome, reason: str, now: int
+    move: Admit,
+    interaction: Interaction,
+    outcome: ReceiptOutcome,
+    reason: str,
+    now: int,
+    ended: Unit | None = None,
 ) -> Decision:
     counted = replace(interaction, refusals=interaction.refusals + 1)
     refusal = Refusal(
@@ -80,50 +87,11 @@ def _refuse(
         move.actor,
         now,
     )
+    status = interaction.status if ended is None else status_behind(interaction, ended)
     return Decision(
-        Received(outcome, interaction.status, interaction.step_id, reason),
+        Received(outcome, status, interaction.step_id, reason),
         interactions=(counted,),
         written=(refusal,),
-    )
-
-
-def _settle(
-    interaction: Interaction,
-    unit: Unit,
-    execution: Execution | None,
-    failed: UnitEvent | None,
-    now: int,
-) -> Decision:
-    """Count a settled interaction in its unit, and let the unit's end follow from it.
-
-    `failed` is what the unit ends with because of it: the first failed item fails unit and
-    execution.
-    """
-    done = Settled(interaction.id)
-    counted = replace(unit, settled=unit.settled + 1, updated_at=now)
-    if execution is not None and failed is not None:
-        return replace(_fail_unit(interaction, counted, execution, failed, now), outcome=done)
-    if execution is None or not counted.is_complete:
-        return Decision(done, unit=counted, interactions=(interaction,))
-    body = None if unit.per_item else (interaction.output or interaction.answer)
-    return replace(
-        release(counted, execution, now, body), outcome=done, interactions=(interaction,)
-    )
-
-
-def _fail_unit(
-    interaction: Interaction, unit: Unit, execution: Execution, event: UnitEvent, now: int
-) -> Decision:
-    """End the unit and its execution."""
-    return end_execution(
-        execution,
-        ExecutionStatus.FAILED,
-        interaction.error_code or "failed",
-        interaction.error_message or "",
-        now,
-        step_id=unit.step_id,
-        unit=replace(unit, status=UNIT[unit.status][event], updated_at=now),
-        interactions=(interaction,),
     )
 
 
@@ -142,14 +110,29 @@ def decide_expire(
         return Decision(Refused("it is settled already"))
     if now <= interaction.deadline_at:
         return Decision(Refused("its deadline has not passed"))
-    expired = replace(
-        interaction,
-        status=status,
-        output=interaction.fallback,
-        source=AnswerSource.TIMEOUT,
-        error_code="await-timed-out",
-        error_message=f"nobody answered {unit.step_id!r} in time",
-        updated_at=now,
-    )
-    failed = UnitEvent.TIMED_OUT if interaction.fallback is None else None
-    return _settle(expired, unit, execution, failed, now)
+    gave_up = UnitEvent.TIMED_OUT if interaction.fallback is None else None
+    return settle(timed_out(interaction, now), unit, execution, gave_up, now)
+
+
+def decide_expire_unit(unit: Unit | None, execution: Execution | None, now: int) -> Decision:
+    """End a unit at its own deadline; what its items came to decides how.
+
+    Items without an answer get their fallback, or are missing where some may be; otherwise unit and
+    execution fail, and so they do while the source is still being read: nobody knows then how many
+    items there would have been. The items themselves are closed behind it.
+    """
+    if unit is None or execution is None:
+        return Decision(Refused("there is no such unit"))
+    if unit.status.is_terminal:
+        return Decision(Refused("it has ended already"))
+    if unit.deadline_at is None or now <= unit.deadline_at:
+        return Decision(Refused("its deadline has not passed"))
+    if unit.total is None:
+        reason = f"the source of await {unit.step_id!r} was still being read at its deadline"
+        return fail_unit(unit, execution, UnitEvent.TIMED_OUT, TIMED_OUT, reason, now)
+    left = unit.total - unit.settled
+    if not unit.has_fallback and not unit.collects:
+        reason = f"{left} of {unit.total} items of await {unit.step_id!r} were not answered in time"
+        return fail_unit(unit, execution, UnitEvent.TIMED_OUT, TIMED_OUT, reason, now)
+    gone = unit.missing if unit.has_fallback else unit.missing + left
+    return conclude(replace(unit, missing=gone, updated_at=now), execution, now)

@@ -3,7 +3,8 @@
 Whatever ends an execution ends its open unit in the same commit and raises the fence, so that a
 worker that still reads the source, or still runs a step, writes nothing any more. The unit's end
 binds at once; its open interactions are closed behind it, in batches (`decide_close_behind`),
-because a unit may have a hundred thousand of them.
+because a unit may have a hundred thousand of them. Until then they are shown as they will be
+(`status_behind`).
 """
 
 from bide.engine.decision import Decision, fact_of
@@ -19,7 +20,10 @@ from bide.engine.transitions import (
 )
 from bide.engine.waiting import LEASE_LOST, holds
 from bide.model.records import DeadLetter, Execution, Interaction, Unit, replace
-from bide.model.status import ExecutionStatus, JournalKind
+from bide.model.status import AnswerSource, ExecutionStatus, InteractionStatus, JournalKind
+
+#: The code of what nobody answered in time.
+TIMED_OUT = "await-timed-out"
 
 _EVENT_OF = {
     ExecutionStatus.FAILED: (ExecutionEvent.FAILED, JournalKind.FAILED),
@@ -120,11 +124,40 @@ def decide_close_behind(
     """Close what an ended unit has left open; the unit counts it as settled."""
     if interaction is None or unit is None or not unit.status.is_terminal:
         return Decision(Refused("its unit is still open"))
-    status = after(INTERACTION, interaction.status, InteractionEvent.CANCELLED)
-    if status is None:
+    if interaction.status.is_terminal:
         return Decision(Refused("it is closed already"))
+    status = status_behind(interaction, unit)
+    if status is InteractionStatus.TIMED_OUT:
+        closed = timed_out(interaction, now)
+    else:
+        closed = replace(interaction, status=status, updated_at=now)
     return Decision(
         Settled(move.interaction),
         unit=replace(unit, settled=unit.settled + 1),
-        interactions=(replace(interaction, status=status, updated_at=now),),
+        interactions=(closed,),
+    )
+
+
+def status_behind(interaction: Interaction, unit: Unit) -> InteractionStatus:
+    """The status in which its unit's end leaves an interaction, closed behind it yet or not.
+
+    TIMED_OUT when its time was over by then (the unit's last change was its end), else CANCELLED.
+    """
+    if not unit.status.is_terminal:
+        return interaction.status
+    timed_out = interaction.deadline_at < unit.updated_at
+    event = InteractionEvent.TIMED_OUT if timed_out else InteractionEvent.CANCELLED
+    return after(INTERACTION, interaction.status, event) or interaction.status
+
+
+def timed_out(interaction: Interaction, now: int) -> Interaction:
+    """An open interaction past its time: its fallback, if it has one, takes the answer's place."""
+    return replace(
+        interaction,
+        status=INTERACTION[interaction.status][InteractionEvent.TIMED_OUT],
+        output=interaction.fallback,
+        source=AnswerSource.TIMEOUT,
+        error_code=TIMED_OUT,
+        error_message=f"nobody answered {interaction.step_id!r} in time",
+        updated_at=now,
     )

@@ -10,7 +10,7 @@ as long as it has room and can run it, and the outcome carries the claim.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bide.engine.admission import decide_admit, decide_expire
+from bide.engine.admission import decide_admit, decide_expire, decide_expire_unit
 from bide.engine.decision import Decision
 from bide.engine.ending import decide_cancel, decide_close_behind, decide_fail
 from bide.engine.moves import (
@@ -21,6 +21,7 @@ from bide.engine.moves import (
     CloseBehind,
     CloseUnit,
     Expire,
+    ExpireUnit,
     Fail,
     Finish,
     GiveBack,
@@ -48,7 +49,8 @@ from bide.engine.running import (
     hand_over,
 )
 from bide.engine.submitting import decide_submit
-from bide.engine.waiting import decide_append, decide_close, decide_open, decide_park
+from bide.engine.settling import decide_close
+from bide.engine.waiting import decide_append, decide_open, decide_park
 from bide.model.ids import ExecutionId, InteractionId, UnitId
 from bide.model.records import Execution, Interaction, Unit, replace
 from bide.model.status import ExecutionStatus
@@ -176,6 +178,12 @@ def _expire(move: Expire, rows: Rows, now: int) -> Decision:
     )
 
 
+def _expire_unit(move: ExpireUnit, rows: Rows, now: int) -> Decision:
+    return decide_expire_unit(
+        rows.units.get(move.unit), rows.executions.get(move.unit.execution), now
+    )
+
+
 def _close_behind(move: CloseBehind, rows: Rows, now: int) -> Decision:
     execution, unit, *_ = move.interaction
     return decide_close_behind(
@@ -218,6 +226,7 @@ _DECIDE: Mapping[type, Callable[[Any, Rows, int], Decision]] = {
     CloseUnit: _close,
     Admit: _admit,
     Expire: _expire,
+    ExpireUnit: _expire_unit,
     CloseBehind: _close_behind,
     StoreResults: _results,
     Finish: _finish,

@@ -5,7 +5,7 @@ decided. Moves of a worker carry the fence of its claim. Every move may be repea
 unknown outcome: the second run finds the rows of the first.
 """
 
-from bide.model.ids import ExecutionId, InteractionId
+from bide.model.ids import ExecutionId, InteractionId, UnitId
 from bide.model.records import Execution, Record, Unit
 from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome
 
@@ -50,6 +50,13 @@ class Boundary(Record, frozen=True):
     #: Whether the interaction still has to be sent by a dispatcher. One of an inbox has not: being
     #: visible is all the dispatch it needs.
     dispatched: bool
+    #: All items of a stream are due this many milliseconds after the unit was opened.
+    unit_timeout_ms: int | None = None
+    #: How many of them may be missing, as a count or in millionths of all; neither: not one.
+    tolerated: int | None = None
+    tolerated_ppm: int | None = None
+    #: Whether every item brings a fallback.
+    has_fallback: bool = False
 
 
 # --- moves ------------------------------------------------------------------------------------
@@ -125,6 +132,12 @@ class Expire(Record, frozen=True):
     interaction: InteractionId
 
 
+class ExpireUnit(Record, frozen=True):
+    """End a unit whose own deadline has passed, with whatever its items have come to."""
+
+    unit: UnitId
+
+
 class CloseBehind(Record, frozen=True):
     """Close an interaction that its unit's end has left open."""
 
@@ -198,6 +211,7 @@ Move = (
     | CloseUnit
     | Admit
     | Expire
+    | ExpireUnit
     | CloseBehind
     | StoreResults
     | Finish

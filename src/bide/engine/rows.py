@@ -16,6 +16,7 @@ from bide.engine.moves import (
     CloseBehind,
     CloseUnit,
     Expire,
+    ExpireUnit,
     Fail,
     Move,
     Submit,
@@ -80,6 +81,10 @@ class Needs:
             self.interactions.add(interaction)
             self.units.add(UnitId(interaction.execution, interaction.unit))
             self.executions.add(interaction.execution)
+            return
+        if isinstance(move, ExpireUnit):
+            self.units.add(move.unit)
+            self.executions.add(move.unit.execution)
             return
         assert not isinstance(move, Submit)
         self.executions.add(move.execution)

@@ -2,8 +2,8 @@
 
 A unit of one interaction is parked in one commit. A unit over a stream is opened, its items are
 appended in batches while the source is read, and it is closed with their number; answers may be
-admitted from the first append on. Whoever commits last, the close or the last answer, finds the
-unit complete and releases the execution: both ask `release`.
+admitted from the first append on. What the unit then comes to is said in `bide.engine.settling`,
+and `release` is the one way to go on.
 
 After a crash the segment runs again from its boundary. The unit is found open, and what the source
 gives is compared with what is stored: by the business key where the await has one, else by the
@@ -14,7 +14,6 @@ from bide.engine.decision import Decision, fact_of
 from bide.engine.moves import (
     Append,
     Boundary,
-    CloseUnit,
     Mismatch,
     Moved,
     NewInteraction,
@@ -62,13 +61,20 @@ def new_unit(
         created_at=now,
         updated_at=now,
         fingerprint=boundary.fingerprint,
+        deadline_at=None if boundary.unit_timeout_ms is None else now + boundary.unit_timeout_ms,
+        tolerated=boundary.tolerated,
+        tolerated_ppm=boundary.tolerated_ppm,
+        has_fallback=boundary.has_fallback,
     )
 
 
 def new_interaction(
     unit: Unit, item: int, request: NewInteraction, now: int, *, dispatched: bool
 ) -> Interaction:
-    """The first asking for one item."""
+    """The first asking for one item; its deadline is never later than its unit's."""
+    deadline_at = now + request.timeout_ms
+    if unit.deadline_at is not None:
+        deadline_at = min(deadline_at, unit.deadline_at)
     return Interaction(
         execution=unit.execution,
         unit=unit.number,
@@ -79,7 +85,7 @@ def new_interaction(
         status=InteractionStatus.DISPATCHED if dispatched else InteractionStatus.WAITING,
         group=request.group,
         assignee=request.assignee,
-        deadline_at=now + request.timeout_ms,
+        deadline_at=deadline_at,
         created_at=now,
         updated_at=now,
         key=request.key,
@@ -88,7 +94,8 @@ def new_interaction(
     )
 
 
-def _wait(execution: Execution, step_index: int, units: int, now: int) -> Execution:
+def waiting_at(execution: Execution, step_index: int, units: int, now: int) -> Execution:
+    """`execution` as it waits for its unit: nobody's, and due for nobody."""
     return replace(
         execution,
         status=ExecutionStatus.WAITING_EXTERNAL,
@@ -113,7 +120,7 @@ def decide_park(move: Park, execution: Execution | None, now: int) -> Decision:
     interaction = new_interaction(
         unit, 0, move.interaction, now, dispatched=move.boundary.dispatched
     )
-    parked = _wait(execution, unit.step_index, unit.number, now)
+    parked = waiting_at(execution, unit.step_index, unit.number, now)
     return Decision(
         Moved(parked),
         parked,
@@ -179,30 +186,6 @@ def decide_append(
         return Decision(Refused(f"item {unit.appended} comes before item {fresh[0].item}"))
     grown = replace(unit, appended=unit.appended + len(fresh), updated_at=now)
     return Decision(Moved(execution), unit=grown if fresh else None, interactions=tuple(fresh))
-
-
-def decide_close(
-    move: CloseUnit, execution: Execution | None, unit: Unit | None, now: int
-) -> Decision:
-    """Close the unit with its count; wait, or go on when nothing of it is open."""
-    if execution is None or unit is None or not holds(execution, move.fence):
-        return Decision(LEASE_LOST)
-    if unit.status.is_terminal or unit.total is not None:
-        return Decision(Refused("the unit is no longer open"))
-    if move.total != unit.appended:
-        return Decision(
-            Mismatch(
-                f"the source of await {unit.step_id!r} gave {move.total} items, but"
-                f" {unit.appended} were stored by an earlier run; a source must repeat itself"
-            )
-        )
-    closed = replace(unit, total=move.total, updated_at=now)
-    if closed.is_complete:
-        return release(closed, execution, now)
-    parked = _wait(execution, move.step_index, execution.units, now)
-    return Decision(
-        Moved(parked), parked, fact_of(parked, JournalKind.PARKED, unit=unit.number), closed
-    )
 
 
 def release(unit: Unit, execution: Execution, now: int, body: bytes | None = None) -> Decision:

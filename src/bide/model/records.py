@@ -125,11 +125,25 @@ class Unit(Record, frozen=True):
     updated_at: int
     #: Fingerprint of the boundary; the execution carries it once the unit is complete.
     fingerprint: str
+    #: Until when all of its items may be answered; None where only the items have deadlines.
+    deadline_at: int | None = None
+    #: How many items may be missing, as a count or in millionths of all; neither: not one.
+    tolerated: int | None = None
+    tolerated_ppm: int | None = None
+    #: Whether every item brought a fallback, so that none that times out is missing.
+    has_fallback: bool = False
+    #: Items that are settled and gave nothing: reported failures, and timeouts without fallback.
+    missing: int = 0
 
     @property
     def id(self) -> UnitId:
         """The unit's path."""
         return UnitId(self.execution, self.number)
+
+    @property
+    def collects(self) -> bool:
+        """True when items may be missing: no single one of them ends the unit."""
+        return self.tolerated is not None or self.tolerated_ppm is not None
 
     @property
     def is_complete(self) -> bool:

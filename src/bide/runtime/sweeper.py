@@ -7,7 +7,7 @@ sweep finds nothing left to do. Nothing depends on when it runs: admission compa
 import asyncio
 import logging
 
-from bide.engine.moves import CloseBehind, Expire, Move
+from bide.engine.moves import CloseBehind, Expire, ExpireUnit, Move
 from bide.errors import StoreUnavailable
 from bide.runtime.committer import Committer
 from bide.settings import Settings
@@ -42,9 +42,11 @@ class Sweeper:
 
     async def sweep(self) -> int:
         """Settle one batch of what is overdue; gives how many moves that took."""
-        expired, left_open = await self._store.overdue(self._settings.batch_rows)
-        moves: list[Move] = [Expire(each) for each in expired]
-        moves += [CloseBehind(each) for each in left_open]
+        overdue = await self._store.overdue(self._settings.batch_rows)
+        # Units first: their end is what then binds for the items that are overdue with them.
+        moves: list[Move] = [ExpireUnit(each) for each in overdue.units]
+        moves += [CloseBehind(each) for each in overdue.left_open]
+        moves += [Expire(each) for each in overdue.expired]
         if moves:
             await self._committer.commit_many(moves)
         return len(moves)

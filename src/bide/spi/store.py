@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 
 from bide.engine.moves import Claimed, Handover, Move, Outcome
 from bide.engine.running import ClaimOffer
-from bide.model.ids import ExecutionId, InteractionId
+from bide.model.ids import ExecutionId, InteractionId, UnitId
 from bide.model.records import (
     DeadLetter,
     Execution,
@@ -84,8 +84,12 @@ class ExecutionQuery(NamedTuple):
 class Overdue(NamedTuple):
     """What a sweep has to look at."""
 
+    #: Interactions of open units.
     expired: list[InteractionId]
+    #: Interactions that the end of their unit has left open.
     left_open: list[InteractionId]
+    #: Open units.
+    units: list[UnitId]
 
 
 class StoreInfo(NamedTuple):
@@ -153,8 +157,8 @@ class Store(Protocol):
     async def answers(
         self, execution: ExecutionId, unit: int, first_item: int, limit: int
     ) -> list[Interaction]:
-        """Answered interactions of a unit from `first_item` on, by item; with answers, without
-        requests. The last generation of each item.
+        """The items of a unit from `first_item` on, in order, answered or not: the last generation
+        of each, with its answer, without its request.
         """
         ...
 
@@ -217,7 +221,9 @@ class Store(Protocol):
     # --- upkeep -------------------------------------------------------------------------------
 
     async def overdue(self, limit: int) -> Overdue:
-        """Interactions past their deadline, and those that an ended unit left open."""
+        """Interactions and units past their deadline, and what ended units have left open; at most
+        `limit` of each.
+        """
         ...
 
     async def next_due(self, fingerprints: frozenset[str]) -> int | None:

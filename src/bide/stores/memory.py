@@ -126,11 +126,6 @@ class MemoryData:
             self.refusals.pop(interaction, None)
 
 
-def _taken(interaction: Interaction) -> bytes | None:
-    """What the next step takes of an interaction; None while there is nothing."""
-    return interaction.answer if interaction.output is None else interaction.output
-
-
 class MemoryStore:
     """A `Store` that lives as long as its `MemoryData`."""
 
@@ -230,13 +225,13 @@ class MemoryStore:
     async def answers(
         self, execution: ExecutionId, unit: int, first_item: int, limit: int
     ) -> list[Interaction]:
-        """Answered items from `first_item` on."""
-        answered = [
-            replace(interaction, request=None, fallback=None)
+        """The last asking for each item from `first_item` on."""
+        items = [
+            replace(interaction, request=None)
             for interaction in self.data.interactions_of(UnitId(execution, unit))
-            if interaction.item >= first_item and _taken(interaction) is not None
+            if interaction.item >= first_item
         ]
-        return answered[:limit]
+        return items[:limit]
 
     async def results(
         self, tenant: str, execution: ExecutionId, first_item: int, limit: int
@@ -362,7 +357,14 @@ class MemoryStore:
                 left_open.append(interaction.id)
             elif interaction.deadline_at < now:
                 expired.append(interaction.id)
-        return Overdue(expired[:limit], left_open[:limit])
+        units = sorted(
+            (unit.deadline_at, id)
+            for id, unit in self.data.units.items()
+            if unit.deadline_at is not None
+            and unit.deadline_at < now
+            and not unit.status.is_terminal
+        )
+        return Overdue(expired[:limit], left_open[:limit], [id for _, id in units[:limit]])
 
     async def next_due(self, fingerprints: frozenset[str]) -> int | None:
         """The earliest time at which `claim` would find something."""

@@ -53,7 +53,7 @@ insert into inputs select * from (values :rows) limit ?
 -- name: new_executions (21)
 insert into executions select * from (values :rows) limit ?
 
--- name: new_units (13)
+-- name: new_units (18)
 insert into units select * from (values :rows) limit ?
 
 -- name: new_interactions (24)
@@ -80,7 +80,7 @@ where id = ?1 and version = ?2
 
 -- name: change_units
 update units set
-    status = ?4, appended = ?5, total = ?6, settled = ?7, updated_at = ?8
+    status = ?4, appended = ?5, total = ?6, settled = ?7, updated_at = ?8, missing = ?9
 where execution = ?1 and number = ?2 and settled = ?3
 
 -- name: change_interactions
@@ -119,12 +119,13 @@ select i.body from inputs i join executions e on e.id = i.execution
 where i.execution = ? and e.tenant = ?
 
 -- name: answers_page
-select execution, unit, item, generation, tenant, step_id, status, group_name, assignee,
-    deadline_at, created_at, updated_at, key, null, null, answer, output, answer_digest, actor, source,
-    duplicates, refusals, error_code, error_message
+-- Beside `max`, the other columns are those of the row that has it.
+select execution, unit, item, max(generation), tenant, step_id, status, group_name, assignee,
+    deadline_at, created_at, updated_at, key, null, fallback, answer, output, answer_digest, actor,
+    source, duplicates, refusals, error_code, error_message
 from interactions
-where execution = ? and unit = ? and item >= ? and coalesce(output, answer) is not null
-order by item limit ?
+where execution = ? and unit = ? and item >= ?
+group by item order by item limit ?
 
 -- name: results_page
 select r.body from executions e cross join results r on r.execution = e.id
@@ -213,7 +214,13 @@ where status > 1 and settled < appended limit ?
 
 -- name: open_items
 select execution, unit, item, generation from interactions
-where execution = ? and unit = ? and status < 4 limit ?
+where execution = ? and unit = ? and item >= ? and status < 4
+order by item, generation limit ?
+
+-- name: units_expired
+select execution, number from units indexed by units_with_deadline
+where status = 1 and deadline_at < ?
+order by deadline_at limit ?
 
 -- name: retirable
 select id, status, updated_at from executions where id > ? order by id limit ?

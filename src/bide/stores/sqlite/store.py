@@ -64,7 +64,7 @@ from bide.stores.sqlite.writer import Writer
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
-_UNIT_COLUMNS = 13
+_UNIT_COLUMNS = 18
 _INTERACTION_COLUMNS = 24
 _CHANGE_POLL_S = 0.01
 _RETIRED_TABLES = (
@@ -100,6 +100,7 @@ class SqliteStore:
         self._reader = Lane("bide-sqlite-reader")
         self._reading: apsw.Connection | None = None
         self._retired_to = ExecutionId(b"")
+        self._closed_to = InteractionId(ExecutionId(b""), 0)
         self._seen_version = 0
 
     async def open(self) -> None:
@@ -244,9 +245,15 @@ class SqliteStore:
     async def overdue(self, limit: int) -> Overdue:
         """What a sweep has to look at."""
         now = await self.now()
-        return await self._read(
-            lambda db: Overdue(list(_expired(db, now, limit)), list(_left_open(db, limit)))
-        )
+
+        def work(db: apsw.Connection) -> Overdue:
+            left_open = list(_left_open(db, self._closed_to, limit))
+            if left_open:
+                self._closed_to = left_open[-1]
+            units = [UnitId(*row) for row in fetch(db, "units_expired", (now, limit))]
+            return Overdue(list(_expired(db, now, limit)), left_open, units)
+
+        return await self._read(work)
 
     async def next_due(self, fingerprints: frozenset[str]) -> int | None:
         """When the next execution is due."""
@@ -427,7 +434,7 @@ def _write(db: apsw.Connection, rows: Rows) -> None:
             "change_units",
             [
                 (*now.id, was.settled, now.status, now.appended, now.total, now.settled,
-                 now.updated_at)
+                 now.updated_at, now.missing)
                 for was, now in rows.units.changed()
             ],
         ),
@@ -494,11 +501,21 @@ def _expired(db: apsw.Connection, now: int, limit: int) -> Iterable[InteractionI
         row = fetch_one(db, "next_tenant", (row[0],))
 
 
-def _left_open(db: apsw.Connection, limit: int) -> Iterable[InteractionId]:
+def _left_open(
+    db: apsw.Connection, closed_to: InteractionId, limit: int
+) -> Iterable[InteractionId]:
+    """What ended units have left open, from where the last look came to.
+
+    A unit may have a hundred thousand items, and a look that began at the first would go through
+    all that are closed already. What was passed over is found once the end is reached.
+    """
     for unit in fetch(db, "units_left_open", (limit,)):
         if limit <= 0:
             return
-        found = fetch(db, "open_items", (*unit, limit))
+        first = closed_to.item if tuple(unit) == closed_to[:2] else 0
+        found = fetch(db, "open_items", (*unit, first, limit))
+        if first and len(found) < limit:
+            found = fetch(db, "open_items", (*unit, 0, limit))
         limit -= len(found)
         yield from (InteractionId(*each) for each in found)
 
@@ -527,7 +544,9 @@ def _execution(row: Row) -> Execution:
 
 
 def _unit(row: Row) -> Unit:
-    return _make_unit(*row[:5], _UNIT[row[5]], bool(row[6]), *row[7:])
+    return _make_unit(
+        *row[:5], _UNIT[row[5]], bool(row[6]), *row[7:16], bool(row[16]), *row[17:]
+    )
 
 
 def _interaction(row: Row) -> Interaction:

@@ -60,8 +60,17 @@ create table units (
     created_at integer not null,
     updated_at integer not null,
     fingerprint text not null,
+    deadline_at integer,
+    tolerated integer,
+    tolerated_ppm integer,
+    has_fallback integer not null default 0,
+    missing integer not null default 0,
     primary key (execution, number)
 ) without rowid;
+
+-- Open units with a deadline of their own, which few have.
+create index units_with_deadline on units (deadline_at)
+    where status = 1 and deadline_at is not null;
 
 -- Units that have ended and left interactions open behind them.
 create index units_left_open on units (execution, number)
