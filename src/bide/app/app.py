@@ -504,10 +504,6 @@ def _check_supported(plans: Sequence[Plan]) -> None:
                 missing = f"via={type(boundary.transport).__name__}(...)"
             elif boundary.boundary.correlate_on:
                 missing = "correlate_on="
-            elif boundary.unit_timeout_ms is not None:
-                missing = "unit_timeout="
-            elif boundary.collect is not None:
-                missing = "items=Collect(...)"
             if missing is not None:
                 raise DefinitionError(
                     f"await {boundary.name!r} of pipeline {plan.title!r} says {missing}, which this"

@@ -25,7 +25,8 @@ Outcome: TypeAlias = Literal[
     "applied", "duplicate", "conflict", "late", "buffered", "rejected", "unknown"
 ]
 
-_PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s?%")
+#: Up to four decimals, so that every share is a whole number of millionths.
+_PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,4})?)\s?%")
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +106,11 @@ class Collect:
         count, share = _read_tolerance(tolerate)
         object.__setattr__(self, "count", count)
         object.__setattr__(self, "share", share)
+
+    @property
+    def ppm(self) -> int | None:
+        """The share in millionths."""
+        return None if self.share is None else int(self.share * 1_000_000)
 
     def allows(self, missing: int, *, of: int) -> bool:
         """Say whether so many missing items of so many are tolerated."""

@@ -279,7 +279,7 @@ def _show(
                     (
                         unit.unit_id,
                         output.status(unit.status),
-                        f"{unit.settled:,} of {_total(unit)}",
+                        f"{unit.settled:,} of {_total(unit)}{_missing(unit)}",
                         output.span(_unit_end(unit) - unit.created_at_ms),
                         unit.step_id,
                     )
@@ -358,6 +358,10 @@ def _ago(now: int, then: int) -> str:
 
 def _total(unit: UnitView) -> str:
     return f"{unit.appended:,} so far" if unit.total is None else f"{unit.total:,}"
+
+
+def _missing(unit: UnitView) -> str:
+    return f", {unit.missing:,} missing" if unit.missing else ""
 
 
 def _unit_end(unit: UnitView) -> int:

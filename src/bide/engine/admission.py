@@ -43,7 +43,9 @@ def decide_admit(
     if now > interaction.deadline_at:
         return _refuse(move, interaction, ReceiptOutcome.LATE, "its deadline has passed", now)
     if unit.deadline_at is not None and now > unit.deadline_at:
-        return _refuse(move, interaction, ReceiptOutcome.LATE, "its unit's deadline has passed", now)
+        return _refuse(
+            move, interaction, ReceiptOutcome.LATE, "its unit's deadline has passed", now
+        )
     settled = replace(
         interaction,
         status=status,

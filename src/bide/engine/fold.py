@@ -48,8 +48,8 @@ from bide.engine.running import (
     decide_retry,
     hand_over,
 )
-from bide.engine.submitting import decide_submit
 from bide.engine.settling import decide_close
+from bide.engine.submitting import decide_submit
 from bide.engine.waiting import decide_append, decide_open, decide_park
 from bide.model.ids import ExecutionId, InteractionId, UnitId
 from bide.model.records import Execution, Interaction, Unit, replace

@@ -11,7 +11,7 @@ from bide.engine.moves import CloseUnit, Mismatch, Moved, Refused, Settled
 from bide.engine.transitions import UnitEvent
 from bide.engine.waiting import LEASE_LOST, holds, release, waiting_at
 from bide.model.records import Execution, Interaction, Unit, replace
-from bide.model.status import ExecutionStatus, JournalKind
+from bide.model.status import ExecutionStatus, InteractionStatus, JournalKind
 
 TOO_MANY_MISSING = "too-many-missing"
 
@@ -76,6 +76,25 @@ def settle(
     else:
         ended = Decision(done, unit=counted)
     return replace(ended, outcome=done, interactions=(interaction,))
+
+
+def taken(interaction: Interaction) -> bytes | None:
+    """What the next step takes of an item of a completed unit; None when it is missing.
+
+    An item that the unit's end has left open has its fallback already, closed behind it or not.
+    """
+    if interaction.output is not None:
+        return interaction.output
+    if interaction.status is InteractionStatus.FAILED:
+        return None
+    return interaction.answer if interaction.answer is not None else interaction.fallback
+
+
+def missing_because(interaction: Interaction) -> str:
+    """Why the next step has nothing of it: the code of a reported failure, or `timed-out`."""
+    if interaction.status is InteractionStatus.FAILED:
+        return interaction.error_code or "failed"
+    return "timed-out"
 
 
 def conclude(unit: Unit, execution: Execution, now: int, body: bytes | None = None) -> Decision:

@@ -50,6 +50,8 @@ def compiled(
     _check_timeout_output(place, boundary, request, output)
     _check_stream_options(place, boundary, per_item=per_item)
     shape = f"{cardinality} per item" if per_item else cardinality.value
+    if boundary.collect is not None:
+        shape += " collected"
     return PlanAwait(
         position=place.position,
         id=boundary.id,

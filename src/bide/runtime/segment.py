@@ -35,6 +35,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol, Self
 
+from bide.authoring.answers import Answered, Missing
 from bide.authoring.context import Context, entered
 from bide.authoring.transports import Inbox
 from bide.engine.moves import (
@@ -55,6 +56,7 @@ from bide.engine.moves import (
     Retry,
     StoreResults,
 )
+from bide.engine.settling import missing_because, taken
 from bide.errors import (
     BideError,
     LimitExceeded,
@@ -65,7 +67,7 @@ from bide.errors import (
     StoreUnavailable,
 )
 from bide.model.ids import format_execution
-from bide.model.records import Execution
+from bide.model.records import Execution, Interaction, replace
 from bide.model.status import ExecutionStatus
 from bide.planning import flow
 from bide.planning.flow import Page, Stream
@@ -194,6 +196,36 @@ def boundary_of(boundary: PlanAwait) -> Boundary:
         boundary.fingerprint,
         dispatched=isinstance(boundary.transport, Inbox),
     )
+
+
+def stream_boundary_of(boundary: PlanAwait) -> Boundary:
+    """The same for one question an item of a stream, with what its author says of the whole."""
+    collect = boundary.collect
+    return replace(
+        boundary_of(boundary),
+        unit_timeout_ms=boundary.unit_timeout_ms,
+        tolerated=collect.count if collect and collect.ppm is None else None,
+        tolerated_ppm=collect.ppm if collect else None,
+        has_fallback=boundary.boundary.on_timeout is not None,
+    )
+
+
+def given_of(boundary: PlanAwait, asked: Interaction) -> Any:
+    """What the next step takes of an item: its answer, or `Answered | Missing` where some may be.
+
+    Raises:
+        Unfit: there is none, and this process's await does not let any be missing.
+    """
+    body = taken(asked)
+    if boundary.collect is None:
+        if body is None:
+            raise Unfit(
+                f"item {asked.item} has no answer, and {boundary.id!r} has no items=Collect()"
+            )
+        return boundary.output.decode(body)
+    if body is None:
+        return Missing(asked.item, missing_because(asked))
+    return Answered(boundary.output.decode(body), asked.item)
 
 
 def interaction_of(boundary: PlanAwait, value: Any, settings: Settings) -> NewInteraction:
@@ -484,7 +516,7 @@ class SegmentTask:
             page = await self._tools.store.answers(self.execution.id, unit, first, size)
             if page:
                 try:
-                    yield [base.output.decode(each.output or each.answer or b"") for each in page]
+                    yield [given_of(base, each) for each in page]
                 except PayloadError as error:
                     raise Unfit(str(error)) from error
                 first = page[-1].item + 1
@@ -518,7 +550,7 @@ class SegmentTask:
         execution, fence = self.execution.id, self.execution.fence
         reopened = self._claimed.reopened
         if reopened is None:
-            opened = await self._made(OpenUnit(execution, fence, boundary_of(boundary)))
+            opened = await self._made(OpenUnit(execution, fence, stream_boundary_of(boundary)))
             unit = opened.execution.units
         elif reopened.step_id != boundary.id:
             raise ReplayMismatch(

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from bide.authoring.transports import Inbox
+from bide.engine.ending import status_behind
 from bide.engine.moves import (
     Cancel,
     KeyTaken,
@@ -281,6 +282,8 @@ class Service:
                 appended=unit.appended,
                 total=unit.total,
                 settled=unit.settled,
+                missing=unit.missing,
+                deadline_ms=unit.deadline_at,
                 created_at_ms=unit.created_at,
                 updated_at_ms=unit.updated_at,
             )
@@ -444,7 +447,7 @@ class Service:
             step_id=interaction.step_id,
             step=boundary.name if boundary else None,
             step_index=unit.step_index,
-            status=interaction.status,
+            status=status_behind(interaction, unit),
             group=interaction.group,
             assignee=interaction.assignee,
             deadline_ms=interaction.deadline_at,

@@ -82,6 +82,10 @@ class UnitView:
     appended: int
     total: int | None
     settled: int
+    #: Items that ended without an answer, or with a failure, where no fallback stood in.
+    missing: int
+    #: Until when all of its items may be answered; None where only the items have deadlines.
+    deadline_ms: int | None
     created_at_ms: int
     updated_at_ms: int
 

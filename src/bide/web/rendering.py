@@ -161,6 +161,8 @@ def unit(view: UnitView) -> UnitBody:
         "appended": view.appended,
         "total": view.total,
         "settled": view.settled,
+        "missing": view.missing,
+        "deadlineEpochMs": view.deadline_ms,
         "createdAtEpochMs": view.created_at_ms,
         "updatedAtEpochMs": view.updated_at_ms,
     }

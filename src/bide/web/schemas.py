@@ -170,6 +170,8 @@ class UnitBody(TypedDict):
     appended: int
     total: int | None
     settled: int
+    missing: int
+    deadlineEpochMs: int | None
     createdAtEpochMs: int
     updatedAtEpochMs: int
 

@@ -29,6 +29,7 @@ from bide.engine.moves import (
     CloseBehind,
     CloseUnit,
     Expire,
+    ExpireUnit,
     Fail,
     Failure,
     Finish,
@@ -46,7 +47,7 @@ from bide.engine.moves import (
     Submitted,
 )
 from bide.model.ids import InteractionId, UnitId
-from bide.model.records import Execution
+from bide.model.records import Execution, replace
 from bide.model.status import ExecutionStatus, JournalKind, ReceiptOutcome
 from bide.stores.memory import MemoryStore
 from bide.testing import FakeClock
@@ -134,7 +135,8 @@ class Walk(RuleBasedStateMachine):
     def sweep(self) -> None:
         overdue = self.run(self.driver.store.overdue(10))
         before = self.dump
-        moves: list[Move] = [Expire(id) for id in overdue.expired]
+        moves: list[Move] = [ExpireUnit(id) for id in overdue.units]
+        moves += [Expire(id) for id in overdue.expired]
         moves += [CloseBehind(id) for id in overdue.left_open]
 
         outcomes = self.run(self.driver.do(*moves))
@@ -199,14 +201,19 @@ class Walk(RuleBasedStateMachine):
                 failed = Failure("declined", "no") if rng.randint(0, 3) == 3 else None
                 return answer(interaction, body, failure=failed)
             case "Expire":
-                return rng.choice([Expire(interaction), CloseBehind(interaction)])
+                ended = ExpireUnit(UnitId(*interaction[:2]))
+                return rng.choice([Expire(interaction), CloseBehind(interaction), ended])
             case "Cancel":
                 return Cancel(id, TENANT, "not wanted")
             case "Park":
                 [request] = askings(1, timeout_ms=timeout_ms)
                 return Park(id, fence, boundary(), request)
             case "OpenUnit":
-                return OpenUnit(id, fence, boundary())
+                policy = {
+                    "unit_timeout_ms": rng.choice([None, 1_000]),
+                    **rng.choice([{}, {"tolerated": 1}, {"tolerated_ppm": 500_000}]),
+                }
+                return OpenUnit(id, fence, replace(boundary(), **policy))
             case "Append":
                 items = askings(rng.randint(0, 3), first + (number == 2), timeout_ms=timeout_ms)
                 return Append(id, fence, at, first, items, True)
@@ -258,7 +265,7 @@ class Walk(RuleBasedStateMachine):
         for unit in now.units.values():
             rows = self.run(self.driver.store.answers(*unit.id, 0, 100))
             items = [row.item for row in rows]
-            assert items == sorted(set(items))  # I4
+            assert items == list(range(unit.appended))  # I4
 
 
 # Without shrinking, which would take minutes to make a short story shorter.

@@ -544,9 +544,7 @@ def _execution(row: Row) -> Execution:
 
 
 def _unit(row: Row) -> Unit:
-    return _make_unit(
-        *row[:5], _UNIT[row[5]], bool(row[6]), *row[7:16], bool(row[16]), *row[17:]
-    )
+    return _make_unit(*row[:5], _UNIT[row[5]], bool(row[6]), *row[7:16], bool(row[16]), *row[17:])
 
 
 def _interaction(row: Row) -> Interaction:

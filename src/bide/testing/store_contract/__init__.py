@@ -38,6 +38,7 @@ from bide.testing.store_contract.commits import (
 from bide.testing.store_contract.harness import Driver, Faults, StoreFactory
 from bide.testing.store_contract.invariants import check_invariants
 from bide.testing.store_contract.law import TestAbsentRows, TestExecutionTable, TestInteractionTable
+from bide.testing.store_contract.outcomes import TestCollect, TestUnitDeadline
 from bide.testing.store_contract.reading import (
     TestExecutions,
     TestHandle,
@@ -57,6 +58,7 @@ __all__ = [
     "TestCancelledCaller",
     "TestClaim",
     "TestCloseBehind",
+    "TestCollect",
     "TestDeadline",
     "TestDurability",
     "TestExecutionTable",
@@ -75,6 +77,7 @@ __all__ = [
     "TestTenantWall",
     "TestTime",
     "TestTwice",
+    "TestUnitDeadline",
     "TestUnknownOutcome",
     "TestUpkeep",
     "driver",

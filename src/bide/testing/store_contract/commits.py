@@ -11,6 +11,7 @@ from bide.engine.moves import (
     Cancel,
     CloseBehind,
     Expire,
+    ExpireUnit,
     Fail,
     Failure,
     Finish,
@@ -105,6 +106,12 @@ async def _expire(driver: Driver) -> Pair:
     return Pair(Expire(interaction), None)
 
 
+async def _expire_unit(driver: Driver) -> Pair:
+    stream = await driver.parked_stream(2, at=replace(boundary(), unit_timeout_ms=HOUR))
+    driver.clock.advance(2 * DAY)
+    return Pair(ExpireUnit(stream.unit), None)
+
+
 async def _close_behind(driver: Driver) -> Pair:
     interaction = await driver.parked()
     await driver.one(Cancel(interaction.execution, TENANT, "not wanted"))
@@ -171,6 +178,7 @@ VERBS: dict[str, Verb] = {
     "admit": _verb(_admit, "duplicate", "conflict"),
     "admit a failure": _verb(_admit_failure, "duplicate", "conflict"),
     "expire": _verb(_expire, "refused"),
+    "expire unit": _verb(_expire_unit, "refused"),
     "close behind": _verb(_close_behind, "refused"),
     "store results": _verb(_results, "made", "made"),
     "finish": _verb(_finish, "refused", "refused"),

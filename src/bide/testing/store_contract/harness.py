@@ -243,12 +243,17 @@ class Driver:
         return InteractionId(execution.id, 1, 0)
 
     async def stream(
-        self, items: int = 0, *, timeout_ms: int = DAY, fallback: bytes | None = None
+        self,
+        items: int = 0,
+        *,
+        timeout_ms: int = DAY,
+        fallback: bytes | None = None,
+        at: Boundary | None = None,
     ) -> Stream:
         """An execution that reads its source and has stored `items` of it."""
         claimed = await self.running()
         execution = claimed.execution
-        opened = await self.one(OpenUnit(execution.id, execution.fence, boundary()))
+        opened = await self.one(OpenUnit(execution.id, execution.fence, at or boundary()))
         stream = Stream(claimed, UnitId(execution.id, expect(opened, Moved).execution.units))
         if items:
             asked = askings(items, timeout_ms=timeout_ms)
@@ -257,10 +262,15 @@ class Driver:
         return stream
 
     async def parked_stream(
-        self, items: int, *, timeout_ms: int = DAY, fallback: bytes | None = None
+        self,
+        items: int,
+        *,
+        timeout_ms: int = DAY,
+        fallback: bytes | None = None,
+        at: Boundary | None = None,
     ) -> Stream:
         """An execution that waits for the answers of `items` items."""
-        stream = await self.stream(items, timeout_ms=timeout_ms, fallback=fallback)
+        stream = await self.stream(items, timeout_ms=timeout_ms, fallback=fallback, at=at)
         expect(await self.one(stream.close(items)), Moved)
         return stream
 

@@ -1,5 +1,6 @@
 """What holds in every state that a store can be found in; checked after each test of the suite."""
 
+from bide.engine.settling import has_too_many_missing, taken
 from bide.model.records import Execution, Unit
 from bide.model.status import ExecutionStatus, UnitStatus
 from bide.testing.store_contract.harness import Dump
@@ -65,8 +66,15 @@ def _check_unit(unit: Unit, dump: Dump) -> None:
     # A unit that has all it waited for does not wait.
     if unit.status is UnitStatus.WAITING_EXTERNAL:
         assert not unit.is_complete
+        assert unit.missing == sum(row.status.is_terminal and taken(row) is None for row in rows)
+        assert not has_too_many_missing(unit)
+        assert unit.collects or not unit.missing
     if unit.status is UnitStatus.COMPLETED:
-        assert unit.is_complete
+        assert unit.is_complete or unit.deadline_at is not None
+        assert sum(taken(row) is None for row in rows) == unit.missing
+        assert not has_too_many_missing(unit)
+    # No item may be answered after its unit.
+    assert unit.deadline_at is None or all(row.deadline_at <= unit.deadline_at for row in rows)
     listed = {asked.interaction.id for asked in dump.pending[unit.tenant]}
     for row in rows:
         open_now = not row.status.is_terminal and not unit.status.is_terminal

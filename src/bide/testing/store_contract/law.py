@@ -15,6 +15,7 @@ from bide.engine.moves import (
     Claimed,
     CloseBehind,
     Expire,
+    ExpireUnit,
     Fail,
     Failure,
     Finish,
@@ -485,16 +486,33 @@ class TestInteractionTable:
         assert asked.unit.status is after(UNIT, unit_status, UnitEvent.TIMED_OUT)
 
     @pytest.mark.parametrize("stage", INTERACTION_STAGES)
+    async def test_unit_deadlines(self, driver: Driver, stage: str) -> None:
+        """A unit without a deadline of its own is not ended by time, whatever its status."""
+        _, _, build = INTERACTION_STAGES[stage]
+        scene = await build(driver)
+        assert scene.interaction is not None
+        driver.clock.advance(2 * DAY)
+        before = await driver.dump()
+
+        outcome = await driver.one(ExpireUnit(UnitId(*scene.interaction[:2])))
+
+        assert isinstance(outcome, Refused)
+        assert await driver.dump() == before
+
+    @pytest.mark.parametrize("stage", INTERACTION_STAGES)
     async def test_closing_behind(self, driver: Driver, stage: str) -> None:
         """What an ended unit has left open is closed behind it, and nothing else is."""
         unit_status, status, build = INTERACTION_STAGES[stage]
         scene = await build(driver)
         assert scene.interaction is not None
+        asked = await driver.asked(scene.interaction)
         before = await driver.dump()
 
         outcome = await driver.one(CloseBehind(scene.interaction))
 
-        follows = after(INTERACTION, status, InteractionEvent.CANCELLED)
+        late = asked.interaction.deadline_at < asked.unit.updated_at
+        event = InteractionEvent.TIMED_OUT if late else InteractionEvent.CANCELLED
+        follows = after(INTERACTION, status, event)
         if follows is None or not unit_status.is_terminal:
             assert isinstance(outcome, Refused)
             assert await driver.dump() == before
@@ -533,9 +551,10 @@ class TestAbsentRows:
             answer(known._replace(execution=driver.new_id())),
             Expire(known._replace(item=1)),
             CloseBehind(known._replace(item=1)),
+            ExpireUnit(UnitId(known.execution, 2)),
             Cancel(driver.new_id(), TENANT, "not wanted"),
         )
 
         assert outcomes[:4] == [Received(ReceiptOutcome.UNKNOWN)] * 4
-        assert [type(outcome) for outcome in outcomes[4:]] == [Refused] * 3
+        assert [type(outcome) for outcome in outcomes[4:]] == [Refused] * 4
         assert await driver.dump() == before

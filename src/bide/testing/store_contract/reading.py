@@ -18,6 +18,7 @@ from bide.engine.moves import (
     Submitted,
 )
 from bide.model.ids import ExecutionId, InteractionId
+from bide.model.records import replace
 from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome
 from bide.spi.store import Asked, ExecutionQuery, Overdue, PendingQuery
 from bide.testing.store_contract.harness import (
@@ -289,8 +290,10 @@ class TestUpkeep:
         assert past_it.left_open == []
 
     async def test_overdue_of_ended_units(self, driver: Driver) -> None:
-        """What an ended unit has left open is closed, not timed out, though it be past its time."""
-        stream = await driver.parked_stream(3, timeout_ms=MINUTE)
+        """What an ended unit has left open is closed by what its time was when the unit ended."""
+        stream = await driver.stream()
+        asked = (asking(0, timeout_ms=MINUTE), asking(1, timeout_ms=MINUTE), asking(2))
+        await driver.one(replace(stream.append(0, 3), items=asked))
         driver.clock.advance(HOUR)
         await driver.one(Expire(stream.item(0)))
         overdue = await driver.store.overdue(10)
@@ -299,10 +302,10 @@ class TestUpkeep:
         await driver.do(*[CloseBehind(id) for id in overdue.left_open])
 
         assert sorted(overdue.left_open) == [stream.item(1), stream.item(2)]
-        assert await driver.store.overdue(10) == Overdue([], [])
+        assert await driver.store.overdue(10) == Overdue([], [], [])
         statuses = [row.status for row in (await driver.dump()).interactions.values()]
         assert statuses == [
-            InteractionStatus.TIMED_OUT, InteractionStatus.CANCELLED, InteractionStatus.CANCELLED,
+            InteractionStatus.TIMED_OUT, InteractionStatus.TIMED_OUT, InteractionStatus.CANCELLED,
         ]  # fmt: skip
 
     async def test_next_due(self, driver: Driver) -> None:
@@ -447,6 +450,6 @@ class TestHandle:
         assert await store.claim(driver.offer(limit=limit)) == []
         assert await store.answers(nobody, 1, 0, limit) == []
         assert await store.results(TENANT, nobody, 0, limit) == []
-        assert await store.overdue(limit) == Overdue([], [])
+        assert await store.overdue(limit) == Overdue([], [], [])
         assert await store.retire(driver.clock(), limit) == 0
         assert (await driver.dump()).executions == {}

@@ -216,13 +216,17 @@ class TestStream:
         assert (claimed.base, claimed.body) == (unit, None)
 
     async def test_pages_of_answers(self, driver: Driver) -> None:
-        """Answers are read by item, in pages, without those that are still open."""
-        stream = await driver.stream(10)
-        await driver.do(*answers_to(stream, [0, 1, 3, 5, 7, 8]))
+        """Items are read in order, in pages, answered or not, without their requests."""
+        stream = await driver.stream(5, fallback=b'"nobody"')
+        await driver.do(*answers_to(stream, [3, 0, 1]))
 
-        pages = [await driver.store.answers(stream.id, 1, first, 2) for first in (0, 2, 6, 9)]
+        pages = [await driver.store.answers(stream.id, 1, first, 2) for first in (0, 2, 4, 5)]
 
-        assert [[row.item for row in page] for page in pages] == [[0, 1], [3, 5], [7, 8], []]
+        rows = [row for page in pages for row in page]
+        assert [[row.item for row in page] for page in pages] == [[0, 1], [2, 3], [4], []]
+        assert [row.answer for row in rows] == [b"0", b"1", None, b"3", None]
+        assert {row.request for row in rows} == {None}
+        assert {row.fallback for row in rows} == {b'"nobody"'}
 
     async def test_no_append_after_the_close(self, driver: Driver) -> None:
         """A closed unit takes no further item, whatever the fence."""
