@@ -346,7 +346,8 @@ class TestUnitDeadline:
         driver.clock.advance(HOUR + 1)
         await driver.one(ExpireUnit(timed_out.unit))
         items = [timed_out.item(0), timed_out.item(1), failed.item(0)]
-        shown = [status_behind(*(await driver.asked(id))[::2]) for id in items]
+        asked = [await driver.asked(id) for id in items]
+        shown = [status_behind(each.interaction, each.unit) for each in asked]
         late = await driver.do(*map(answer, items))
 
         await driver.do(*map(CloseBehind, items))
