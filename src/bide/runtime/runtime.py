@@ -137,6 +137,17 @@ class Runtime:
         if self.worker is None:
             message = "this process runs no steps; `bide worker` does"
             return [Check(name="worker", ok=True, message=message)]
+        if not self.worker.is_claiming:
+            message, hint = "the worker has stopped claiming", "restart the process; see its log"
+            return [Check(name="worker", ok=False, message=message, hint=hint)]
+        settings = self.settings
+        if settings.lease_renew_ms * 2 > settings.lease_ms:
+            message = (
+                f"lease_renew_ms ({settings.lease_renew_ms}) is over half of lease_ms"
+                f" ({settings.lease_ms}): one late renewal loses a lease"
+            )
+            hint = "raise BIDE_LEASE_MS, or lower BIDE_LEASE_RENEW_MS"
+            return [Check(name="worker", ok=False, message=message, hint=hint, warning=True)]
         running = f"worker {self.worker.name} runs {self.worker.running} executions"
         return [Check(name="worker", ok=True, message=running)]
 

@@ -84,6 +84,9 @@ log = logging.getLogger("bide.step")
 _MESSAGE_MAX = 1_000
 #: Async steps that one page of a stream runs at the same time.
 _CONCURRENT_ITEMS = 64
+#: What a source has given goes on after this, though its page is not full: a slow source's first
+#: items are asked about while it makes the next ones.
+_PAGE_FILLS_S = 0.2
 
 
 class Unfit(Exception):
@@ -718,6 +721,7 @@ class _HoppingCalls:
             fed = _items(value, bound) if step.consumes else value
             items = step.function(fed, **arguments)
         page: list[Any] = []
+        full_at = time.monotonic() + _PAGE_FILLS_S
         try:
             while True:
                 try:
@@ -726,9 +730,9 @@ class _HoppingCalls:
                             page.append(await anext(items))
                 except StopAsyncIteration:
                     break
-                if len(page) >= size:
+                if len(page) >= size or time.monotonic() > full_at:
                     yield page
-                    page = []
+                    page, full_at = [], time.monotonic() + _PAGE_FILLS_S
         finally:
             if isinstance(items, AsyncGenerator):
                 await items.aclose()
@@ -748,7 +752,7 @@ class _HoppingCalls:
                     made = await pool.run(taking, limit)
                 if made:
                     yield made
-                if len(made) < size:
+                if taking.ended:
                     return
 
     @contextmanager
@@ -835,13 +839,15 @@ class _PageCall:
 
 
 class _Taking:
-    """Takes the next items of a generator on a thread, fewer only at its end."""
+    """Takes the next items of a generator on a thread: a page of them, fewer from a slow one."""
 
     def __init__(self, source: Iterator[Any], size: int, pool: StepPool) -> None:
         self._source = source
         self._size = size
         self._pool = pool
         self._is_over = False
+        #: The generator has come to its end.
+        self.ended = False
 
     def __enter__(self) -> Self:
         return self
@@ -851,11 +857,13 @@ class _Taking:
 
     def __call__(self) -> list[Any]:
         taken: list[Any] = []
+        full_at = time.monotonic() + _PAGE_FILLS_S
         for item in self._source:
             taken.append(item)
-            if len(taken) == self._size or self._is_over:
-                break
+            if len(taken) == self._size or self._is_over or time.monotonic() > full_at:
+                return taken
             self._pool.next_item()
+        self.ended = True
         return taken
 
 

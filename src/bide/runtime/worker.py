@@ -128,6 +128,11 @@ class Worker:
         return execution in self._running
 
     @property
+    def is_claiming(self) -> bool:
+        """False when its loops have ended, which only a defect makes them do before a stop."""
+        return not (self._claiming.done() or self._renewing.done())
+
+    @property
     def running(self) -> int:
         """How many executions it holds."""
         return len(self._running)
