@@ -32,7 +32,7 @@ def test_every_command_and_setting_has_its_place(reference: ModuleType) -> None:
     page = reference.cli_page()
 
     for command in (
-        "serve", "worker", "submit", "executions", "show", "pending", "complete", "cancel",
+        "serve", "worker", "submit", "executions", "show", "replay", "pending", "complete", "cancel",
         "dlq ls", "dlq show", "migrate", "doctor", "bench",
     ):  # fmt: skip
         assert f"## `bide {command}`" in page

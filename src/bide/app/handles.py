@@ -151,6 +151,19 @@ class Execution(Generic[Out_co]):
         async for item in self._items(row):
             yield item
 
+    async def replay(self, *, payloads: bool = False) -> AsyncIterator[bytes]:
+        """Its life as one JSON document, in pieces: topology, lineage, units and every fact.
+
+        Without `payloads` it holds nothing that was submitted, asked or answered.
+
+        Raises:
+            UnknownExecution: there is none of that id in this tenant.
+        """
+        async for piece in await self._runtime.service.replay(
+            self._tenant, self.execution_id, payloads=payloads
+        ):
+            yield piece
+
     async def cancel(self, reason: str = "") -> None:
         """Cancel it with its open unit, in one commit.
 

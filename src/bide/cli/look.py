@@ -1,6 +1,8 @@
 """Commands that look: executions, show, pending, and the dead letters."""
 
 import asyncio
+import sys
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -89,6 +91,9 @@ def executions(
 
 def show(
     execution: Annotated[str, typer.Argument(metavar="EXECUTION", help="Its id.")],
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on with each fact as it comes, up to the end.")
+    ] = False,
     app: AppOption = None,
     store: StoreOption = None,
     tenant: TenantOption = DEFAULT_TENANT,
@@ -96,6 +101,9 @@ def show(
 ) -> None:
     """Show where an execution stands, and its timeline."""
     target = Target(app, store, tenant, json)
+    if follow:
+        with_service(target, partial(_follow, tenant, execution, in_json=json))
+        return
 
     async def look(
         service: Service,
@@ -301,6 +309,42 @@ def _show(
                 for entry in timeline
             ),
     )  # fmt: skip
+
+
+async def _follow(tenant: str, execution: str, service: Service, *, in_json: bool) -> None:
+    """Print each fact as it comes, and between them how far an open unit has got."""
+    start: int | None = None
+    progress = ""
+    async for page in await service.follow(tenant, execution):
+        for entry in page:
+            start = entry.at_ms if start is None else start
+            if in_json:
+                output.print_lines([rendering.timeline_entry(entry)])
+            else:
+                output.say(_fact_line(entry, start))
+        if not in_json:
+            said = _progress(await service.units(tenant, execution))
+            if said and said != progress:
+                output.remark(said)
+            progress = said
+        sys.stdout.flush()
+
+
+def _fact_line(entry: TimelineEntry, start: int) -> Text:
+    unit = "" if entry.unit_id is None else f"  unit {entry.unit_id.rpartition('_')[2]}"
+    detail = f"  {entry.detail}" if entry.detail else ""
+    return Text.assemble(
+        (f"{output.when(entry.at_ms)}  +{output.span(entry.at_ms - start)}  ", "dim"),
+        output.text(f"{entry.what}{unit}{detail}"),
+    )
+
+
+def _progress(units: list[UnitView]) -> str:
+    """How far the unit that is open has got; nothing when none is."""
+    last = units[-1] if units else None
+    if last is None or last.status.is_terminal:
+        return ""
+    return f"{last.step_id}: {last.settled:,} of {_total(last)} answered"
 
 
 def _question(view: InteractionView, now: int) -> Text:

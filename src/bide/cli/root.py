@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bide.cli import act, bench, look, serve, submit, upkeep
+from bide.cli import act, bench, look, replay, serve, submit, upkeep
 from bide.cli.complaints import FAILED, INTERRUPTED, USAGE, exit_code_of, explain
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("worker")(serve.worker)
 app.command("submit")(submit.submit)
 app.command("executions")(look.executions)
 app.command("show")(look.show)
+app.command("replay")(replay.replay)
 app.command("pending")(look.pending)
 app.command("complete")(act.complete)
 app.command("cancel")(act.cancel)

@@ -6,6 +6,7 @@ tenant sees only its own rows: another tenant's look exactly like absent ones.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from bide.authoring.transports import Inbox
@@ -40,13 +41,14 @@ from bide.model.ids import (
     parse_execution,
     parse_interaction,
 )
-from bide.model.records import DeadLetter, Execution
+from bide.model.records import DeadLetter, Execution, JournalFact
 from bide.model.status import ExecutionStatus, JournalKind
 from bide.planning import canonical
 from bide.planning.plan import Plan
 from bide.runtime.admission import Admission
 from bide.runtime.committer import Committer
 from bide.runtime.plans import Plans
+from bide.runtime.replay import Replay
 from bide.runtime.segment import guard_bytes
 from bide.runtime.texts import check_text
 from bide.runtime.views import (
@@ -259,16 +261,51 @@ class Service:
         """The facts of an execution's life, in order."""
         id_ = parse_execution(execution_id)
         facts = await self._store.journal(tenant, id_) if id_ else []
-        return [
-            TimelineEntry(
-                at_ms=fact.at,
-                version=fact.version,
-                what=_WHAT[fact.kind],
-                unit_id=format_unit(UnitId(fact.execution, fact.unit)) if fact.unit else None,
-                detail=fact.detail,
-            )
-            for fact in facts
-        ]
+        return [_timeline_entry(fact) for fact in facts]
+
+    async def replay(
+        self, tenant: str, execution_id: str, *, payloads: bool = False
+    ) -> AsyncIterator[bytes]:
+        """An execution's life as one JSON document (`docs/reference/replay.md`), in pieces.
+
+        Raises:
+            UnknownExecution.
+        """
+        execution = await self._existing(tenant, execution_id)
+        plan = self._plans.find(execution.pipeline)
+        return Replay(self._store, plan, execution, payloads=payloads).pieces()
+
+    async def follow(
+        self, tenant: str, execution_id: str, after: int = 0, *, pause_s: float = 1.0
+    ) -> AsyncIterator[list[TimelineEntry]]:
+        """The facts after version `after` as they come, up to the terminal one.
+
+        Gives an empty list for each pause in which nothing came, so that whoever follows may tell
+        that the line is alive.
+
+        Raises:
+            UnknownExecution.
+        """
+        execution = await self._existing(tenant, execution_id)
+        return self._following(execution, after, pause_s)
+
+    async def _following(
+        self, execution: Execution, after: int, pause_s: float
+    ) -> AsyncIterator[list[TimelineEntry]]:
+        while True:
+            facts = await self._store.journal(execution.tenant, execution.id, after)
+            if facts:
+                after = facts[-1].version
+                yield [_timeline_entry(fact) for fact in facts]
+            [now] = await self._store.executions_by_id(execution.tenant, [execution.id])
+            if now is None or (now.status.is_terminal and now.version <= after):
+                return
+            if now.version > after:
+                continue
+            try:
+                await self._watch.until(now.id, partial(_is_past, after), pause_s)
+            except TimeoutError:
+                yield []
 
     async def units(self, tenant: str, execution_id: str) -> list[UnitView]:
         """The await units of an execution, in the order of their opening."""
@@ -459,6 +496,20 @@ class Service:
             transport_type=boundary.transport.kind if boundary else Inbox.kind,
             transport_metadata={},
         )
+
+
+def _is_past(version: int, execution: Execution) -> bool:
+    return execution.version > version
+
+
+def _timeline_entry(fact: JournalFact) -> TimelineEntry:
+    return TimelineEntry(
+        at_ms=fact.at,
+        version=fact.version,
+        what=_WHAT[fact.kind],
+        unit_id=format_unit(UnitId(fact.execution, fact.unit)) if fact.unit else None,
+        detail=fact.detail,
+    )
 
 
 def _submission(outcome: Outcome, key: str | None) -> Submission:

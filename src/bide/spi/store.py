@@ -79,6 +79,15 @@ class ExecutionQuery(NamedTuple):
     #: Only those older than this one: the last of the page before.
     before: ExecutionId | None = None
     limit: int = 100
+    #: Only those that were made for this one, which had not succeeded.
+    redriven_from: ExecutionId | None = None
+
+
+class ItemKey(NamedTuple):
+    """An interaction within its unit; where a page of them goes on."""
+
+    item: int
+    generation: int
 
 
 class Overdue(NamedTuple):
@@ -194,8 +203,18 @@ class Store(Protocol):
         """The units of an execution, in the order of their opening."""
         ...
 
-    async def journal(self, tenant: str, execution: ExecutionId) -> list[JournalFact]:
-        """An execution's facts, in their order."""
+    async def items(
+        self, tenant: str, unit: UnitId, after: ItemKey | None, limit: int
+    ) -> list[Interaction]:
+        """A page of a unit's interactions, of every generation and status, by item and generation;
+        without payloads.
+        """
+        ...
+
+    async def journal(
+        self, tenant: str, execution: ExecutionId, after: int = 0
+    ) -> list[JournalFact]:
+        """An execution's facts with a higher version than `after`, in their order."""
         ...
 
     async def dead_letters(

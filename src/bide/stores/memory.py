@@ -35,6 +35,7 @@ from bide.spi.clock import Clock
 from bide.spi.store import (
     Asked,
     ExecutionQuery,
+    ItemKey,
     LeaseKey,
     Overdue,
     PendingQuery,
@@ -272,6 +273,7 @@ class MemoryStore:
             and query.pipeline in {None, execution.pipeline}
             and query.status in {None, execution.status}
             and (query.before is None or id < query.before)
+            and query.redriven_from in {None, execution.redriven_from}
         ]
         return found[: query.limit]
 
@@ -304,9 +306,27 @@ class MemoryStore:
         numbers = range(1, owned.units + 1) if owned else ()
         return [self.data.units[UnitId(execution, number)] for number in numbers]
 
-    async def journal(self, tenant: str, execution: ExecutionId) -> list[JournalFact]:
-        """An execution's facts."""
-        return list(self.data.journal[execution]) if self._owned(tenant, execution) else []
+    async def items(
+        self, tenant: str, unit: UnitId, after: ItemKey | None, limit: int
+    ) -> list[Interaction]:
+        """A page of a unit's interactions, without payloads."""
+        if self._owned(tenant, unit.execution) is None:
+            return []
+        found = sorted(
+            (id for id in self.data.interactions if id[:2] == unit and id[2:] > (after or ())),
+        )
+        return [
+            replace(
+                self.data.interactions[id], request=None, fallback=None, answer=None, output=None
+            )
+            for id in found[:limit]
+        ]
+
+    async def journal(
+        self, tenant: str, execution: ExecutionId, after: int = 0
+    ) -> list[JournalFact]:
+        """An execution's facts; there is one for each version."""
+        return self.data.journal[execution][after:] if self._owned(tenant, execution) else []
 
     async def dead_letters(
         self, tenant: str, *, pipeline: str | None, before: ExecutionId | None, limit: int

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from bide.errors import UnknownExecution
 from bide.model.ids import parse_execution
-from bide.web import body, completing, parsing, rendering, results, submitting
+from bide.web import body, completing, following, parsing, rendering, results, submitting
 from bide.web.pipeline import COMPLETION_PROBLEMS, LIMIT, PENDING_FILTERS, result
 from bide.web.problems import Refused, malformed
 from bide.web.rendering import JSON, NDJSON
@@ -249,6 +249,26 @@ OPERATIONS: Final = (
         summary="The facts of an execution's life",
         tag="executions",
         responses=((200, TimelineList, JSON),),
+        problems=("not-found",),
+    ),
+    Operation(
+        method="GET",
+        path=f"{_EXECUTION}/events",
+        handle=following.events,
+        summary="The facts of an execution's life as they come, as server-sent events",
+        tag="executions",
+        parameters=(following.LAST_EVENT_ID,),
+        responses=((200, Any, following.EVENT_STREAM),),
+        problems=("not-found",),
+    ),
+    Operation(
+        method="GET",
+        path=f"{_EXECUTION}/replay",
+        handle=following.replay,
+        summary="An execution's life as one document: topology, lineage, units and every fact",
+        tag="executions",
+        parameters=(following.PAYLOADS,),
+        responses=((200, Any, JSON),),
         problems=("not-found",),
     ),
     Operation(

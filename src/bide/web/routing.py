@@ -51,6 +51,13 @@ class Waiting:
             self._rows -= rows
 
 
+class Following:
+    """How many clients follow executions; each holds a connection."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request that was let in."""
@@ -60,6 +67,7 @@ class Call:
     service: Service
     caller: Caller
     waiting: Waiting
+    following: Following
 
     @property
     def tenant(self) -> str:
@@ -116,6 +124,7 @@ class Edge:
         self.app = app
         self.identify = identify
         self.waiting = Waiting()
+        self.following = Following()
 
 
 class Endpoint:
@@ -144,5 +153,5 @@ class Endpoint:
         caller = await guard.admit(request, headers, edge.identify)
         if operation.role is not None:
             caller.require(operation.role)
-        call = Call(request, headers, edge.app.service, caller, edge.waiting)
+        call = Call(request, headers, edge.app.service, caller, edge.waiting, edge.following)
         return await operation.handle(call)

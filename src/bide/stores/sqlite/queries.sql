@@ -139,6 +139,12 @@ where tenant = ?1 and (?2 is null or pipeline = ?2) and (?3 is null or status = 
     and (?4 is null or id < ?4)
 order by id desc limit ?5
 
+-- name: redrives
+select * from executions indexed by executions_redriven
+where redriven_from = ?5 and tenant = ?1 and (?2 is null or pipeline = ?2)
+    and (?3 is null or status = ?3) and (?4 is null or id < ?4)
+order by id desc limit ?6
+
 -- name: interactions_by_id (4)
 select i.*, e.pipeline, u.*
 from (select * from (values :rows) limit ?) wanted
@@ -174,9 +180,17 @@ limit ?5
 -- name: units_of
 select * from units where execution = ? and tenant = ? order by number
 
+-- name: items_page
+select execution, unit, item, generation, tenant, step_id, status, group_name, assignee,
+    deadline_at, created_at, updated_at, key, null, null, null, null, answer_digest, actor, source,
+    duplicates, refusals, error_code, error_message
+from interactions
+where execution = ?1 and unit = ?2 and (item, generation) > (?3, ?4) and +tenant = ?5
+order by item, generation limit ?6
+
 -- name: journal_of
 select j.* from journal j join executions e on e.id = j.execution
-where j.execution = ? and e.tenant = ? order by j.version
+where j.execution = ? and e.tenant = ? and j.version > ? order by j.version
 
 -- name: dead_letters_page
 select * from dead_letters

@@ -42,6 +42,7 @@ from bide.spi.clock import Clock
 from bide.spi.store import (
     Asked,
     ExecutionQuery,
+    ItemKey,
     LeaseKey,
     Overdue,
     PendingQuery,
@@ -183,7 +184,10 @@ class SqliteStore:
 
     async def executions(self, query: ExecutionQuery) -> list[Execution]:
         """A page of executions, newest first."""
-        keys = (query.tenant, query.pipeline, query.status, query.before, query.limit)
+        keys: Row = (query.tenant, query.pipeline, query.status, query.before, query.limit)
+        if query.redriven_from is not None:
+            keys = (*keys[:4], query.redriven_from, query.limit)
+            return [_execution(row) for row in await self._fetch("redrives", keys)]
         return [_execution(row) for row in await self._fetch("executions_page", keys)]
 
     async def interactions_by_id(
@@ -210,11 +214,20 @@ class SqliteStore:
         """The units of an execution."""
         return [_unit(row) for row in await self._fetch("units_of", (execution, tenant))]
 
-    async def journal(self, tenant: str, execution: ExecutionId) -> list[JournalFact]:
+    async def items(
+        self, tenant: str, unit: UnitId, after: ItemKey | None, limit: int
+    ) -> list[Interaction]:
+        """A page of a unit's interactions, without payloads."""
+        keys = (*unit, *(after or (-1, 0)), tenant, limit)
+        return [_interaction(row) for row in await self._fetch("items_page", keys)]
+
+    async def journal(
+        self, tenant: str, execution: ExecutionId, after: int = 0
+    ) -> list[JournalFact]:
         """An execution's facts."""
         return [
             JournalFact(ExecutionId(row[0]), row[1], JournalKind(row[2]), *row[3:])
-            for row in await self._fetch("journal_of", (execution, tenant))
+            for row in await self._fetch("journal_of", (execution, tenant, after))
         ]
 
     async def dead_letters(

@@ -42,6 +42,7 @@ from bide.testing.store_contract.outcomes import TestCollect, TestUnitDeadline
 from bide.testing.store_contract.reading import (
     TestExecutions,
     TestHandle,
+    TestHistory,
     TestPending,
     TestTenantWall,
     TestUpkeep,
@@ -65,6 +66,7 @@ __all__ = [
     "TestExecutions",
     "TestHandle",
     "TestHandover",
+    "TestHistory",
     "TestInteractionTable",
     "TestLease",
     "TestPark",

@@ -20,7 +20,8 @@ from bide.engine.moves import (
 from bide.model.ids import ExecutionId, InteractionId
 from bide.model.records import replace
 from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome
-from bide.spi.store import Asked, ExecutionQuery, Overdue, PendingQuery
+from bide.model.records import replace
+from bide.spi.store import Asked, ExecutionQuery, ItemKey, Overdue, PendingQuery
 from bide.testing.store_contract.harness import (
     DAY,
     FINGERPRINTS,
@@ -125,6 +126,52 @@ class TestExecutions:
         assert [one.execution for one in rest] == [ids[0]]
         assert none == []
         assert await store.dead_letter(TENANT, ids[0]) == rest[0]
+
+
+    async def test_redrives(self, driver: Driver) -> None:
+        """Executions that were made for another one are found by it, newest first."""
+        ended = await driver.failed()
+        made = [replace(driver.submission(), redriven_from=ended) for _ in range(2)]
+        await driver.do(*made)
+
+        found = await driver.store.executions(ExecutionQuery(TENANT, redriven_from=ended))
+        foreign = await driver.store.executions(ExecutionQuery(OTHER_TENANT, redriven_from=ended))
+
+        assert [one.id for one in found] == [made[1].execution, made[0].execution]
+        assert all(one.redriven_from == ended for one in found)
+        assert foreign == []
+
+
+class TestHistory:
+    """What a replay is made from."""
+
+    async def test_facts_after_a_version(self, driver: Driver) -> None:
+        """Facts are read from any version on, so that whoever follows reads each once."""
+        interaction = await driver.parked()
+        await driver.one(answer(interaction))
+        facts = await driver.store.journal(TENANT, interaction.execution)
+
+        later = await driver.store.journal(TENANT, interaction.execution, 2)
+        none = await driver.store.journal(TENANT, interaction.execution, facts[-1].version)
+
+        assert later == facts[2:]
+        assert none == []
+
+    async def test_items_in_pages(self, driver: Driver) -> None:
+        """A unit's interactions are read by item, open or not, without a payload."""
+        stream = await driver.parked_stream(3)
+        await driver.do(*answers_to(stream, [1]))
+        store = driver.store
+
+        first = await store.items(TENANT, stream.unit, None, 2)
+        rest = await store.items(TENANT, stream.unit, ItemKey(1, 0), 2)
+        foreign = await store.items(OTHER_TENANT, stream.unit, None, 2)
+
+        assert [one.item for one in first + rest] == [0, 1, 2]
+        assert first[1].status is InteractionStatus.COMPLETED
+        assert first[1].actor == "ada"
+        assert all(one.request is None and one.answer is None for one in first + rest)
+        assert foreign == []
 
 
 class TestPending:

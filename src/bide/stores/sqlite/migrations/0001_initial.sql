@@ -31,6 +31,9 @@ create table executions (
 -- What somebody has to look at, by what a worker can run. Parked and ended executions are not in it.
 create index executions_due on executions (fingerprint, due_at) where due_at is not null;
 
+-- What was made for executions that had not succeeded; most have none, and cost nothing here.
+create index executions_redriven on executions (redriven_from, id) where redriven_from is not null;
+
 create table inputs (
     execution blob primary key,
     body blob not null
