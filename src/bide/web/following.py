@@ -61,9 +61,7 @@ async def events(call: Call) -> Response:
     if view is not None and view.status.is_terminal and view.version <= after:
         # What tells a browser not to come again.
         return rendering.raw(b"", status=HTTPStatus.NO_CONTENT)
-    entries = await call.service.follow(
-        call.tenant, execution_id, after, pause_s=_HEARTBEAT_S
-    )
+    entries = await call.service.follow(call.tenant, execution_id, after, pause_s=_HEARTBEAT_S)
     headers = {**rendering.COMMON_HEADERS, "x-accel-buffering": "no"}
     return _Stream(call, _lines(entries), media_type=EVENT_STREAM, headers=headers)
 

@@ -20,7 +20,6 @@ from bide.engine.moves import (
 from bide.model.ids import ExecutionId, InteractionId
 from bide.model.records import replace
 from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome
-from bide.model.records import replace
 from bide.spi.store import Asked, ExecutionQuery, ItemKey, Overdue, PendingQuery
 from bide.testing.store_contract.harness import (
     DAY,
@@ -126,7 +125,6 @@ class TestExecutions:
         assert [one.execution for one in rest] == [ids[0]]
         assert none == []
         assert await store.dead_letter(TENANT, ids[0]) == rest[0]
-
 
     async def test_redrives(self, driver: Driver) -> None:
         """Executions that were made for another one are found by it, newest first."""
