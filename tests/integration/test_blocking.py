@@ -72,7 +72,7 @@ def test_app_and_its_blocking_twin_take_the_same(verb: str) -> None:
     assert _parameters(getattr(App, verb)) == _parameters(getattr(BlockingApp, verb))
 
 
-@pytest.mark.parametrize("verb", ["status", "parked", "result", "results", "cancel"])
+@pytest.mark.parametrize("verb", ["status", "parked", "result", "results", "replay", "cancel"])
 def test_execution_and_its_blocking_twin_take_the_same(verb: str) -> None:
     """The handles have the same verbs with the same parameters."""
     assert _parameters(getattr(Execution, verb)) == _parameters(getattr(BlockingExecution, verb))

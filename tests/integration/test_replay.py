@@ -277,3 +277,17 @@ async def test_an_aggregate(app_of: Make):
 
     assert document["units"][0]["shape"] == "MANY_TO_ONE"
     assert told(document, "item") == ["request-persisted"]
+
+
+def test_the_blocking_twin(app_of: Make):
+    """The document comes in pieces to code that is not async, too."""
+    plain = Pipeline("plain", int).then(numbers)
+    app = app_of(plain).blocking()
+    app.start()
+    execution = app.submit(plain, 2)
+    execution.result(timeout="30s")
+
+    document = json.loads(b"".join(execution.replay()))
+
+    assert told(document, "execution")[-1] == "succeeded"
+    app.stop()

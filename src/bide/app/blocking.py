@@ -7,7 +7,7 @@ again after a fork, since a child does not inherit its parent's threads.
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from typing import Any, Generic, Self, overload
 
 from typing_extensions import TypeVar
@@ -137,7 +137,13 @@ class BlockingExecution(Generic[Out_co]):
 
     def results(self: "BlockingExecution[Many[T]]") -> Iterator[T]:
         """The items of a streaming result, in order."""
-        items = self._execution.results().__aiter__()
+        return self._pulled(self._execution.results())
+
+    def replay(self, *, payloads: bool = False) -> Iterator[bytes]:
+        """Its life as one JSON document, in pieces."""
+        return self._pulled(self._execution.replay(payloads=payloads))
+
+    def _pulled(self, items: AsyncIterator[Any]) -> Iterator[Any]:
         missing = object()
 
         async def pull() -> Any:
