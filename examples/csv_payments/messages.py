@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Tag
 from pydantic.alias_generators import to_camel
+from typing_extensions import TypeAliasType
 
 
 class Message(BaseModel):
@@ -54,9 +55,10 @@ class UnapprovedPaymentStatus(ProviderAnswer):
     """The provider does not."""
 
 
-PaymentStatus = (
+PaymentStatus = TypeAliasType(
+    "PaymentStatus",
     Annotated[ApprovedPaymentStatus, Tag("approved")]
-    | Annotated[UnapprovedPaymentStatus, Tag("unapproved")]
+    | Annotated[UnapprovedPaymentStatus, Tag("unapproved")],
 )
 """What the provider answers: `{"approved": {...}}` or `{"unapproved": {...}}`."""
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Tag
 from pydantic.alias_generators import to_camel
+from typing_extensions import TypeAliasType
 
 
 class Message(BaseModel):
@@ -62,9 +63,10 @@ class RestaurantOrderDeclined(Message):
     decline_reason: str
 
 
-RestaurantDecision = (
+RestaurantDecision = TypeAliasType(
+    "RestaurantDecision",
     Annotated[RestaurantOrderAccepted, Tag("accepted")]
-    | Annotated[RestaurantOrderDeclined, Tag("declined")]
+    | Annotated[RestaurantOrderDeclined, Tag("declined")],
 )
 """What the restaurant answers: `{"accepted": {...}}` or `{"declined": {...}}`."""
 

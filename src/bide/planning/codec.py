@@ -35,6 +35,7 @@ from bide.planning import canonical as canonical_json
 from bide.planning import json_limits
 from bide.planning.core_schemas import Traits
 from bide.planning.json_limits import MalformedJson
+from bide.planning.typeforms import alias_name
 
 T = TypeVar("T")
 JsonSchema = dict[str, Any]
@@ -220,7 +221,7 @@ class UnionCodec(Codec[T]):
         classes: Sequence[tuple[type, str]],
         discriminator: Discriminator | None = None,
     ) -> None:
-        super().__init__(form, " | ".join(variants))
+        super().__init__(form, alias_name(form) or " | ".join(variants))
         self.variants = MappingProxyType(dict(variants))
         self._discriminator: Final = discriminator
         self._heads: Final = {tag: b"{%s:" % canonical_json.dumps(tag) for tag in variants}

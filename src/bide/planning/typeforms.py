@@ -42,6 +42,11 @@ def bare(form: Any) -> Any:
             return _NONE if form is None else form
 
 
+def alias_name(form: object) -> str | None:
+    """Give the name of a type alias that knows it (`type X = ...`, `TypeAliasType`)."""
+    return cast("Any", form).__name__ if isinstance(form, _ALIASES) else None
+
+
 def metadata(form: object) -> tuple[object, ...]:
     """Give what `Annotated` says about a type, the innermost first."""
     if isinstance(form, _ALIASES):

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Tag
 from typing_extensions import TypeAliasType, TypedDict
 
 from bide import Many
+from bide.planning.codec_of import codec_of
 from bide.planning.typeforms import bare, fits, runtime_class, type_text, union, variants
 
 
@@ -131,3 +132,11 @@ def test_variants_keep_what_is_said_about_them() -> None:
 def test_runtime_classes(form: Any, expected: type | None) -> None:
     """What values of a type are instances of, where that says something."""
     assert expected == runtime_class(form)
+
+
+def test_an_alias_that_knows_its_name_names_the_union() -> None:
+    """A client reads the name that the author gave the union, and not the list of its variants."""
+    decision = TypeAliasType("Decision", Annotated[Base, Tag("base")] | int)
+
+    assert codec_of(decision).name == "Decision"
+    assert codec_of(Base | int).name == "Base | int"
