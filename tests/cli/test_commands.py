@@ -5,8 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.driver import Cli
+from tests.cli.driver import SHOP, Cli
 
+COLLECTING = """
+from bide import Collect
+
+
+def numbers(count: int) -> Iterator[int]:
+    yield from range(count)
+
+
+ask = Await("Ask", int, bool, via=Inbox(), timeout="1h", items=Collect(tolerate=1))
+app = App(orders, doubles, Pipeline("poll", int).then(numbers).wait(ask))
+"""
 UNKNOWN = "018f2c3a-7d11-7abc-8def-0123456789ab"
 
 
@@ -176,6 +187,22 @@ def test_show_tells_the_life_of_an_execution(bide: Cli) -> None:
     assert [fact["version"] for fact in document["timeline"]] == list(
         range(1, document["version"] + 1)
     )
+
+
+def test_show_counts_what_is_missing(bide: Cli, shop: Path) -> None:
+    """Of a unit that collects, items that were reported failed are counted as missing."""
+    (shop / "shop.py").write_text(SHOP + COLLECTING)
+    execution = bide.submit("poll", "3")
+    bide.work(execution)
+    first, _, third = (f"{execution}_1_{item}" for item in range(3))
+    assert bide("complete", first, "--fail", "moved:gone away").code == 0
+    assert bide("complete", third, "--payload", "-", stdin="true").code == 0
+
+    shown = bide("show", execution)
+    [unit] = bide("show", execution, "--json").json["units"]
+
+    assert "2 of 3, 1 missing" in " ".join(shown.out.split())
+    assert (unit["settled"], unit["missing"]) == (2, 1)
 
 
 def test_pending_lists_what_waits(bide: Cli) -> None:

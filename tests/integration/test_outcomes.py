@@ -233,12 +233,14 @@ async def test_a_unit_deadline_gives_fallbacks(app_of: Apps, jump: Callable[[int
         assert await execution.result(timeout=20) == [True, False, True, False]
 
 
-async def test_a_unit_deadline_fails_otherwise(app_of: Apps) -> None:
+async def test_a_unit_deadline_fails_otherwise(app_of: Apps, jump: Callable[[int], None]) -> None:
     """Without a tolerance or a fallback, an unanswered item fails the unit at its deadline."""
-    check = asking(unit_timeout="300ms")
+    check = asking(timeout="2h", unit_timeout="1h")
     checked = Pipeline("check-rows", int).then(rows).wait(check)
     async with app_of(checked).running() as app:
         execution = await app.submit(checked, 2)
+        await execution.parked(check, timeout=10)
+        jump(HOUR + 1)
 
         with pytest.raises(ExecutionFailed, match="were not answered in time") as failure:
             await execution.result(timeout=20)
