@@ -9,6 +9,7 @@
     ├── PayloadError               a value does not fit the type it crosses a boundary as
     ├── UnknownPipeline            the app has no pipeline of that name
     ├── UnknownExecution           there is no such execution in this tenant
+    ├── NotRedrivable              it cannot be done again: the message says why
     ├── AlreadyEnded               it cannot be cancelled any more: .status
     ├── NotFinished                it has no result yet, or never will: .status
     ├── ResultTooLarge             read it in pages
@@ -147,6 +148,12 @@ class UnknownExecution(BideError):
     """There is no such execution in this tenant. HTTP answers 404."""
 
     code = "not-found"
+
+
+class NotRedrivable(BideError):
+    """It cannot be redriven, or not from there; the message says why. HTTP answers 409."""
+
+    code = "not-redrivable"
 
 
 class AlreadyEnded(BideError):

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from typing_extensions import TypeVar
 
@@ -21,6 +21,7 @@ from bide.errors import (
     NotAllowed,
     NotRunning,
     StoreUnavailable,
+    UnknownExecution,
     UnknownInteraction,
 )
 from bide.model.status import ExecutionStatus
@@ -262,6 +263,53 @@ class App:
         """A handle on an execution that exists; it is looked up when it is used."""
         plan = self._plan(pipeline, retired=True)
         return Execution(self._open, plan, id, duplicate=False, tenant=tenant)
+
+    async def redrive(
+        self,
+        id: str,
+        *,
+        from_: Literal["start", "await"] = "start",
+        again: bool = False,
+        tenant: str = DEFAULT_TENANT,
+    ) -> Execution[Any]:
+        """Do an execution again that ended FAILED or in the DLQ, as a new one.
+
+        Args:
+            id: the execution's or its dead letter's; or a reject's, which starts at the step that
+                left the item out, with a stream of that one item.
+            from_: "start", with the stored input; or "await": its failed await, else the last one
+                passed, taking over the answers that are there and asking only for the rest.
+            again: make another one, where it was redriven before; otherwise that one is given,
+                `duplicate`.
+            tenant: whose it is.
+
+        Raises:
+            UnknownExecution: there is none of that id.
+            NotRedrivable: it has not failed, or has no await to go on from.
+            SubmitConflict: it was redriven before, from elsewhere.
+            InvalidInput: what is stored does not fit the pipeline any more.
+        """
+        if from_ not in {"start", "await"}:
+            raise ValueError(f'from_ is "start" or "await", not {from_!r}')
+        runtime = self._open
+        made = await runtime.service.redrive(tenant, id, from_await=from_ == "await", again=again)
+        view = await runtime.service.execution(tenant, made.execution_id)
+        if view is None:
+            raise UnknownExecution(f"execution {made.execution_id} is no longer stored")
+        plan = self._plans.get(view.pipeline)
+        return Execution(runtime, plan, made.execution_id, duplicate=made.duplicate, tenant=tenant)
+
+    async def ask_again(
+        self, interaction: Interaction[Any, Any] | str, *, tenant: str = DEFAULT_TENANT
+    ) -> str:
+        """Ask for a failed item once more while its await is still open; gives the new id.
+
+        Raises:
+            UnknownExecution: there is none of that id.
+            NotRedrivable: it has not failed, was asked again already, or its await has ended.
+        """
+        id_ = interaction if isinstance(interaction, str) else interaction.interaction_id
+        return (await self.service.ask_again(tenant, id_)).interaction_id
 
     # --- what waits ---------------------------------------------------------------------------
 

@@ -7,8 +7,13 @@ again after a fork, since a child does not inherit its parent's threads.
 import asyncio
 import os
 import threading
+<<<<<<< HEAD
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from typing import Any, Generic, Self, overload
+=======
+from collections.abc import Coroutine, Iterable, Iterator
+from typing import Any, Generic, Literal, Self, overload
+>>>>>>> f686b60 (Redrive executions and rejects; ask for a failed item again)
 
 from typing_extensions import TypeVar
 
@@ -251,6 +256,26 @@ class BlockingApp:
         """A handle on an execution that exists."""
         execution: Execution[Any] = self._app.execution(pipeline, id, tenant=tenant)
         return BlockingExecution(self._portal, execution)
+
+    def redrive(
+        self,
+        id: str,
+        *,
+        from_: Literal["start", "await"] = "start",
+        again: bool = False,
+        tenant: str = DEFAULT_TENANT,
+    ) -> BlockingExecution[Any]:
+        """Do an execution again that did not succeed, or an item that a step left out."""
+        execution: Execution[Any] = self._portal.call(
+            self._app.redrive(id, from_=from_, again=again, tenant=tenant)
+        )
+        return BlockingExecution(self._portal, execution)
+
+    def ask_again(
+        self, interaction: Interaction[Any, Any] | str, *, tenant: str = DEFAULT_TENANT
+    ) -> str:
+        """Ask for a failed item once more while its await is still open; gives the new id."""
+        return self._portal.call(self._app.ask_again(interaction, tenant=tenant))
 
     @overload
     def pending(

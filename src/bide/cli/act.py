@@ -1,4 +1,4 @@
-"""Commands that act on what is there: complete and cancel."""
+"""Commands that act on what is there: complete, cancel and redrive."""
 
 from typing import Annotated, Any
 
@@ -17,8 +17,16 @@ from bide.cli.options import (
     TenantOption,
 )
 from bide.cli.session import document_bytes_max, with_service
+from bide.model.ids import parse_interaction
 from bide.runtime.service import Service
-from bide.runtime.views import MISSING, Completion, ExecutionView, Reply
+from bide.runtime.views import (
+    MISSING,
+    Completion,
+    ExecutionView,
+    InteractionView,
+    Reply,
+    Submission,
+)
 from bide.web import rendering
 
 
@@ -96,6 +104,55 @@ def cancel(
         output.print_json(rendering.execution_detail(view))
     else:
         print_execution(view, None)
+
+
+def redrive(
+    id: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="Of a dead letter, a reject, or a failed interaction."),
+    ],
+    start: Annotated[
+        str,
+        typer.Option("--from", metavar="start|await",
+                     help="From its start, or from its await with the answers that are there."),
+    ] = "start",
+    again: Annotated[
+        bool, typer.Option("--again", help="Another one, where it was redriven before.")
+    ] = False,
+    app: AppOption = None,
+    store: StoreOption = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Do it again: a new execution, or, of an await that is still open, the item asked once more."""
+    if start not in {"start", "await"}:
+        raise CliError(f"--from is {start!r}; write start or await", exit_code=USAGE)
+    target = Target(app, store, tenant, json)
+
+    async def act(service: Service) -> Submission | InteractionView:
+        if parse_interaction(id) is not None:
+            return await service.ask_again(tenant, id)
+        return await service.redrive(tenant, id, from_await=start == "await", again=again)
+
+    made = with_service(target, act)
+    if isinstance(made, InteractionView):
+        if json:
+            output.print_json(rendering.interaction(made))
+        else:
+            output.say(output.text(made.interaction_id, "bold"))
+            output.remark("asked again; whatever comes for the old one is late")
+    elif json:
+        output.print_json(
+            {
+                "executionId": made.execution_id,
+                "duplicate": made.duplicate,
+                "submittedAtEpochMs": made.submitted_at_ms,
+            }
+        )
+    else:
+        output.say(output.text(made.execution_id, "bold"))
+        if made.duplicate:
+            output.remark("it was redriven before, as this; --again makes another one")
 
 
 def _answer(target: Target, payload: str | None, fail: str | None) -> object:

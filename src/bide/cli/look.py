@@ -22,6 +22,7 @@ from bide.cli.options import (
 )
 from bide.cli.session import found, with_service
 from bide.errors import ResultTooLarge
+from bide.model.ids import parse_reject
 from bide.model.status import ExecutionStatus
 from bide.runtime.clock import system_clock
 from bide.runtime.service import Service
@@ -29,6 +30,7 @@ from bide.runtime.views import (
     DeadLetterView,
     ExecutionView,
     InteractionView,
+    RejectView,
     TimelineEntry,
     UnitView,
 )
@@ -175,6 +177,9 @@ def pending(
 
 
 def dead_letters(
+    rejects: Annotated[
+        bool, typer.Option("--rejects", help="Items that steps left out, instead.")
+    ] = False,
     pipeline: PipelineOption = None,
     before: BeforeOption = None,
     limit: LimitOption = 20,
@@ -185,6 +190,9 @@ def dead_letters(
 ) -> None:
     """List executions that did not succeed, newest first."""
     target = Target(app, store, tenant, json)
+    if rejects:
+        _list_rejects(target, pipeline, before, limit)
+        return
 
     async def look(service: Service) -> list[DeadLetterView]:
         return await service.dead_letters(tenant, pipeline=pipeline, before=before, limit=limit)
@@ -221,8 +229,11 @@ def dead_letter(
     tenant: TenantOption = DEFAULT_TENANT,
     json: JsonOption = False,
 ) -> None:
-    """Show why an execution did not succeed."""
+    """Show why an execution did not succeed, or why an item was left out."""
     target = Target(app, store, tenant, json)
+    if parse_reject(id) is not None:
+        _show_reject(target, id)
+        return
 
     async def look(service: Service) -> DeadLetterView:
         return found(await service.dead_letter(tenant, id), "dead letter", id, tenant)
@@ -245,6 +256,57 @@ def dead_letter(
     output.remark(f"its timeline: bide show {view.execution_id}")
 
 
+def _list_rejects(target: Target, pipeline: str | None, after: str | None, limit: int) -> None:
+    async def look(service: Service) -> list[RejectView]:
+        return await service.rejects(target.tenant, pipeline=pipeline, after=after, limit=limit)
+
+    listed = with_service(target, look)
+    if target.json:
+        output.print_lines(map(rendering.reject, listed))
+        return
+    if not listed:
+        output.remark("no rejects")
+        return
+    output.print_table(
+            "reject", "when", "pipeline", "step", "item", "reason",
+            rows=(
+                (
+                    view.reject_id,
+                    output.when(view.created_at_ms)[:19],
+                    view.pipeline,
+                    view.step_id,
+                    str(view.item_index),
+                    output.cut(one_line(view.reason), _MESSAGE_LENGTH),
+                )
+                for view in listed
+            ),
+            numbers=("item",),
+    )  # fmt: skip
+    if len(listed) == limit:
+        output.remark(f"more: --before {listed[-1].reject_id}")
+
+
+def _show_reject(target: Target, id: str) -> None:
+    async def look(service: Service) -> RejectView:
+        return found(await service.reject(target.tenant, id), "reject", id, target.tenant)
+
+    view = with_service(target, look)
+    if target.json:
+        output.print_json(rendering.reject(view))
+        return
+    _print_facts(
+        ("reject", view.reject_id),
+        ("execution", view.execution_id),
+        ("pipeline", view.pipeline),
+        ("step", view.step_id),
+        ("item", str(view.item_index)),
+        ("reason", view.reason),
+        ("fingerprint", view.fingerprint),
+        ("when", output.when(view.created_at_ms)),
+        ("value", output.short_json(view.item, 2_000)),
+    )
+
+
 async def result_of(service: Service, view: ExecutionView) -> Any:
     """The result of an execution that has one of a size to be shown, else None."""
     if view.status is not ExecutionStatus.SUCCEEDED:
@@ -262,6 +324,7 @@ def print_execution(view: ExecutionView, result: Any) -> None:
     _print_facts(
         ("execution", view.execution_id),
         ("pipeline", view.pipeline),
+        ("redriven from", view.redriven_from),
         ("status", _standing(view)),
         ("at", _place(view)),
         ("attempt", str(view.attempt) if view.attempt > 1 else None),

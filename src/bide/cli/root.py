@@ -20,7 +20,11 @@ app = typer.Typer(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-dlq = typer.Typer(name="dlq", help="Executions that did not succeed.", invoke_without_command=True)
+dlq = typer.Typer(
+    name="dlq",
+    help="What did not succeed: executions, and items left out.",
+    invoke_without_command=True,
+)
 
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
@@ -34,6 +38,7 @@ app.command("cancel")(act.cancel)
 app.add_typer(dlq)
 dlq.command("ls")(look.dead_letters)
 dlq.command("show")(look.dead_letter)
+dlq.command("redrive")(act.redrive)
 app.command("migrate")(upkeep.migrate)
 app.command("doctor")(upkeep.doctor)
 app.command("bench")(bench.bench)
@@ -75,7 +80,7 @@ def bide(
 
 @dlq.callback()
 def dead_letters(context: typer.Context) -> None:
-    """Executions that did not succeed."""
+    """What did not succeed: executions, and items left out."""
     _help_without_command(context)
 
 

@@ -9,13 +9,14 @@ from bide.model.records import (
     JournalFact,
     Record,
     Refusal,
+    Reject,
     Result,
     SubmitKey,
     Unit,
 )
 from bide.model.status import JournalKind
 
-Written = Input | SubmitKey | Result | DeadLetter | Refusal
+Written = Input | SubmitKey | Result | DeadLetter | Refusal | Reject
 
 
 class Decision(Record, frozen=True):

@@ -16,6 +16,7 @@ from bide.engine.ending import decide_cancel, decide_close_behind, decide_fail
 from bide.engine.moves import (
     Admit,
     Append,
+    AskAgain,
     Cancel,
     Claimed,
     CloseBehind,
@@ -32,18 +33,23 @@ from bide.engine.moves import (
     Outcome,
     Park,
     Received,
+    Redrive,
     Retry,
     Settled,
+    StoreRejects,
     StoreResults,
     Submit,
     Submitted,
+    TakeOver,
 )
-from bide.engine.rows import Rows
+from bide.engine.redriving import decide_ask_again, decide_redrive, decide_take_over
+from bide.engine.rows import Rows, next_generation, redrive_scope
 from bide.engine.running import (
     ClaimOffer,
     decide_claim,
     decide_finish,
     decide_give_back,
+    decide_rejects,
     decide_results,
     decide_retry,
     hand_over,
@@ -116,7 +122,10 @@ def _claimed(decision: Decision, handover: Handover) -> Decision:
     execution, fact = hand_over(
         decision.execution, decision.fact, handover.owner, handover.lease_ms
     )
-    claimed = Claimed(execution, decision.ready_body, decision.unit, None)
+    unit, reopened = decision.unit, None
+    if unit is not None and unit.number > execution.resumed:
+        unit, reopened = None, unit
+    claimed = Claimed(execution, decision.ready_body, unit, reopened)
     outcome = decision.outcome
     if isinstance(outcome, Submitted | Received | Settled):
         outcome = replace(outcome, claimed=claimed)
@@ -130,6 +139,28 @@ def _claimed(decision: Decision, handover: Handover) -> Decision:
 def _submit(move: Submit, rows: Rows, now: int) -> Decision:
     taken = rows.keys.get((move.tenant, move.pipeline, move.key)) if move.key is not None else None
     return decide_submit(move, taken, rows.executions.get(move.execution), now)
+
+
+def _redrive(move: Redrive, rows: Rows, now: int) -> Decision:
+    scope = redrive_scope(move.pipeline)
+    taken = rows.keys.get((move.tenant, scope, move.name)) if move.name is not None else None
+    return decide_redrive(move, taken, rows.executions.get(move.execution), now)
+
+
+def _take_over(move: TakeOver, rows: Rows, now: int) -> Decision:
+    unit = rows.units.get(UnitId(move.execution, move.unit))
+    return decide_take_over(move, rows.executions.get(move.execution), unit, now)
+
+
+def _ask_again(move: AskAgain, rows: Rows, now: int) -> Decision:
+    execution, unit, *_ = move.interaction
+    return decide_ask_again(
+        move,
+        rows.interactions.get(move.interaction),
+        rows.interactions.get(next_generation(move.interaction)),
+        rows.units.get(UnitId(execution, unit)),
+        now,
+    )
 
 
 def _park(move: Park, rows: Rows, now: int) -> Decision:
@@ -195,6 +226,10 @@ def _results(move: StoreResults, rows: Rows, now: int) -> Decision:
     return decide_results(move, rows.executions.get(move.execution), now)
 
 
+def _rejects(move: StoreRejects, rows: Rows, now: int) -> Decision:
+    return decide_rejects(move, rows.executions.get(move.execution), now)
+
+
 def _finish(move: Finish, rows: Rows, now: int) -> Decision:
     return decide_finish(move, rows.executions.get(move.execution), now)
 
@@ -220,6 +255,9 @@ def _cancel(move: Cancel, rows: Rows, now: int) -> Decision:
 # A table and not a chain of ifs: this runs once per move, ten thousand times a second.
 _DECIDE: Mapping[type, Callable[[Any, Rows, int], Decision]] = {
     Submit: _submit,
+    Redrive: _redrive,
+    TakeOver: _take_over,
+    AskAgain: _ask_again,
     Park: _park,
     OpenUnit: _open,
     Append: _append,
@@ -229,6 +267,7 @@ _DECIDE: Mapping[type, Callable[[Any, Rows, int], Decision]] = {
     ExpireUnit: _expire_unit,
     CloseBehind: _close_behind,
     StoreResults: _results,
+    StoreRejects: _rejects,
     Finish: _finish,
     Retry: _retry,
     GiveBack: _give_back,

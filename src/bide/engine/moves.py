@@ -6,7 +6,7 @@ unknown outcome: the second run finds the rows of the first.
 """
 
 from bide.model.ids import ExecutionId, InteractionId, UnitId
-from bide.model.records import Execution, Record, Unit
+from bide.model.records import Execution, Interaction, Record, Reject, Unit
 from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome
 
 
@@ -72,7 +72,54 @@ class Submit(Record, frozen=True):
     body: bytes
     digest: bytes
     key: str | None = None
-    redriven_from: ExecutionId | None = None
+
+
+class Redrive(Record, frozen=True):
+    """Create the execution that does an ended one again, or one item that a step left out.
+
+    What it carries of the old one was read beforehand: terminal rows do not change.
+    """
+
+    execution: ExecutionId
+    tenant: str
+    pipeline: str
+    fingerprint: str
+    body: bytes
+    source: ExecutionId
+    #: What is redriven, by which a repeat is known; None to make another one in any case.
+    name: str | None
+    #: From where, so that a repeat from elsewhere is told from an equal one.
+    digest: bytes
+    #: The step at which it starts, with the body as the one item of a stream.
+    entry: str | None = None
+    #: The old unit whose requests and answers it takes over; None: from the start.
+    unit: Unit | None = None
+
+
+class TakeOver(Record, frozen=True):
+    """Store a batch of what a redriven execution takes over; the last one closes the unit."""
+
+    execution: ExecutionId
+    fence: int
+    unit: int
+    first_item: int
+    #: The last asking for each item, as the old execution left it.
+    items: tuple[Interaction, ...]
+    #: How many items the old unit has.
+    total: int
+    #: The old unit was complete: nothing of it is asked again.
+    completed: bool
+    dispatched: bool
+
+
+class AskAgain(Record, frozen=True):
+    """Ask for a failed item once more, in place, with the next generation."""
+
+    interaction: InteractionId
+    tenant: str
+    #: The stored request, which never changes.
+    request: bytes
+    dispatched: bool
 
 
 class Park(Record, frozen=True):
@@ -153,6 +200,14 @@ class StoreResults(Record, frozen=True):
     bodies: tuple[bytes, ...]
 
 
+class StoreRejects(Record, frozen=True):
+    """Record items that a step left out; a repeat of the segment overwrites them."""
+
+    execution: ExecutionId
+    fence: int
+    rejects: tuple[Reject, ...]
+
+
 class Finish(Record, frozen=True):
     """End with success: one result, or the count of those stored."""
 
@@ -205,6 +260,9 @@ class Cancel(Record, frozen=True):
 
 Move = (
     Submit
+    | Redrive
+    | TakeOver
+    | AskAgain
     | Park
     | OpenUnit
     | Append
@@ -214,6 +272,7 @@ Move = (
     | ExpireUnit
     | CloseBehind
     | StoreResults
+    | StoreRejects
     | Finish
     | Retry
     | GiveBack
@@ -267,6 +326,12 @@ class Settled(Record, frozen=True):
     claimed: Claimed | None = None
 
 
+class AskedAgain(Record, frozen=True):
+    """The item is asked for once more, as this interaction."""
+
+    interaction: InteractionId
+
+
 class Refused(Record, frozen=True):
     """The move is illegal there, or its fence is stale; nothing changed."""
 
@@ -295,4 +360,6 @@ class Unstorable(Record, frozen=True):
     message: str
 
 
-Outcome = Submitted | KeyTaken | Moved | Settled | Refused | Mismatch | Received | Unstorable
+Outcome = (
+    Submitted | KeyTaken | Moved | Settled | AskedAgain | Refused | Mismatch | Received | Unstorable
+)

@@ -12,6 +12,7 @@ from bide.engine.decision import Decision
 from bide.engine.moves import (
     Admit,
     Append,
+    AskAgain,
     Cancel,
     CloseBehind,
     CloseUnit,
@@ -19,7 +20,9 @@ from bide.engine.moves import (
     ExpireUnit,
     Fail,
     Move,
+    Redrive,
     Submit,
+    TakeOver,
 )
 from bide.model.ids import ExecutionId, InteractionId, UnitId
 from bide.model.records import (
@@ -29,6 +32,7 @@ from bide.model.records import (
     Interaction,
     JournalFact,
     Refusal,
+    Reject,
     Result,
     SubmitKey,
     Unit,
@@ -39,6 +43,16 @@ R = TypeVar("R")
 
 #: (tenant, pipeline, key)
 Key = tuple[str, str, str]
+
+
+def redrive_scope(pipeline: str) -> str:
+    """Where the names of redrives stand among the submit keys; no pipeline has such an id."""
+    return f"{pipeline}/redriven"
+
+
+def next_generation(interaction: InteractionId) -> InteractionId:
+    """The next asking for the same item."""
+    return interaction._replace(generation=interaction.generation + 1)
 
 
 class ItemRange(NamedTuple):
@@ -86,14 +100,22 @@ class Needs:
             self.units.add(move.unit)
             self.executions.add(move.unit.execution)
             return
+        if isinstance(move, AskAgain):
+            interaction = move.interaction
+            self.interactions |= {interaction, next_generation(interaction)}
+            self.units.add(UnitId(interaction.execution, interaction.unit))
+            return
         assert not isinstance(move, Submit)
         self.executions.add(move.execution)
-        if isinstance(move, Append | CloseUnit):
+        if isinstance(move, Append | CloseUnit | TakeOver):
             unit = UnitId(move.execution, move.unit)
             self.units.add(unit)
             if isinstance(move, Append):
                 stop = move.first_item + len(move.items)
                 self.ranges.append(ItemRange(unit, move.first_item, stop))
+        elif isinstance(move, Redrive):
+            if move.name is not None:
+                self.keys.add((move.tenant, redrive_scope(move.pipeline), move.name))
         elif isinstance(move, Fail | Cancel):
             self.current_unit_of.add(move.execution)
 
@@ -149,6 +171,7 @@ class Rows:
         "journal",
         "keys",
         "refusals",
+        "rejects",
         "results",
         "units",
     )
@@ -163,6 +186,7 @@ class Rows:
         self.results: list[Result] = []
         self.dead_letters: list[DeadLetter] = []
         self.refusals: list[Refusal] = []
+        self.rejects: list[Reject] = []
 
     def apply(self, decision: Decision) -> None:
         """Take over what a decision writes; later moves of the batch see it."""
@@ -186,3 +210,5 @@ class Rows:
                     self.dead_letters.append(row)
                 case Refusal():
                     self.refusals.append(row)
+                case Reject():
+                    self.rejects.append(row)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bide.engine.decision import Decision, fact_of
 from bide.engine.ending import end_execution
-from bide.engine.moves import Finish, GiveBack, Moved, Refused, Retry, StoreResults
+from bide.engine.moves import Finish, GiveBack, Moved, Refused, Retry, StoreRejects, StoreResults
 from bide.engine.transitions import EXECUTION, ExecutionEvent, UnitEvent, after
 from bide.engine.waiting import LEASE_LOST, STILL_OPEN, has_open_unit, holds
 from bide.model.records import Execution, JournalFact, Result, Unit, replace
@@ -88,6 +88,14 @@ def decide_results(move: StoreResults, execution: Execution | None, now: int) ->
     rows = tuple(
         Result(move.execution, item, body) for item, body in enumerate(move.bodies, move.first_item)
     )
+    return Decision(Moved(execution), written=rows)
+
+
+def decide_rejects(move: StoreRejects, execution: Execution | None, now: int) -> Decision:
+    """Record what a step left out, before the segment's end."""
+    if execution is None or not holds(execution, move.fence):
+        return Decision(LEASE_LOST)
+    rows = tuple(replace(reject, created_at=now) for reject in move.rejects)
     return Decision(Moved(execution), written=rows)
 
 

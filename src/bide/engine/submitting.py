@@ -1,7 +1,7 @@
 """Submission: an execution is created once per tenant, pipeline and submit key."""
 
 from bide.engine.decision import Decision, fact_of
-from bide.engine.moves import KeyTaken, Refused, Submit, Submitted
+from bide.engine.moves import KeyTaken, Redrive, Refused, Submit, Submitted
 from bide.model.records import Execution, Input, SubmitKey
 from bide.model.status import ExecutionStatus, JournalKind
 
@@ -22,7 +22,24 @@ def decide_submit(
         if (known.tenant, known.pipeline) != (move.tenant, move.pipeline):
             return Decision(Refused("the id is another execution's"))
         return Decision(Submitted(known.id, True, known.created_at))
-    execution = Execution(
+    written: tuple[Input] | tuple[Input, SubmitKey] = (Input(move.execution, move.body),)
+    if move.key is not None:
+        key = SubmitKey(move.tenant, move.pipeline, move.key, move.execution, move.digest, now)
+        written = (*written, key)
+    execution = new_execution(move, now)
+    return Decision(
+        Submitted(move.execution, False, now),
+        execution,
+        fact_of(execution, JournalKind.SUBMITTED),
+        written=written,
+        ready=True,
+        ready_body=move.body,
+    )
+
+
+def new_execution(move: Submit | Redrive, now: int) -> Execution:
+    """An execution that is to start."""
+    return Execution(
         id=move.execution,
         tenant=move.tenant,
         pipeline=move.pipeline,
@@ -39,17 +56,4 @@ def decide_submit(
         resumed=0,
         created_at=now,
         updated_at=now,
-        redriven_from=move.redriven_from,
-    )
-    written: tuple[Input] | tuple[Input, SubmitKey] = (Input(move.execution, move.body),)
-    if move.key is not None:
-        key = SubmitKey(move.tenant, move.pipeline, move.key, move.execution, move.digest, now)
-        written = (*written, key)
-    return Decision(
-        Submitted(move.execution, False, now),
-        execution,
-        fact_of(execution, JournalKind.SUBMITTED),
-        written=written,
-        ready=True,
-        ready_body=move.body,
     )

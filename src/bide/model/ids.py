@@ -22,6 +22,7 @@ _NUMBER = "(0|[1-9][0-9]{0,8})"
 _INTERACTION = re.compile(
     f"({_UUID.pattern})_{_NUMBER}_{_NUMBER}(?:_([1-9][0-9]{{0,8}}))?"  # a first asking says none
 )
+_REJECT = re.compile(f"({_UUID.pattern})_r{_NUMBER}_{_NUMBER}")
 
 
 class UnitId(NamedTuple):
@@ -38,6 +39,14 @@ class InteractionId(NamedTuple):
     unit: int
     item: int = 0
     generation: int = 0
+
+
+class RejectId(NamedTuple):
+    """One item that a step left out: item `item` of the stream at the step in that position."""
+
+    execution: ExecutionId
+    step_index: int
+    item: int
 
 
 def compose_execution_id(
@@ -74,6 +83,11 @@ def format_interaction(interaction: InteractionId) -> str:
     return f"{text}_{generation}" if generation else text
 
 
+def format_reject(reject: RejectId) -> str:
+    """Write a reject's id: ``E_r3_417``, which is no interaction's."""
+    return f"{format_execution(reject.execution)}_r{reject.step_index}_{reject.item}"
+
+
 def parse_execution(text: str) -> ExecutionId | None:
     """Read an execution's id; None when it is none, which callers answer like an unknown one."""
     if not _UUID.fullmatch(text):
@@ -92,3 +106,13 @@ def parse_interaction(text: str) -> InteractionId | None:
     execution, unit, item, generation = match.groups("0")
     id_ = ExecutionId(bytes.fromhex(execution.replace("-", "")))
     return InteractionId(id_, int(unit), int(item), int(generation))
+
+
+def parse_reject(text: str) -> RejectId | None:
+    """Read a reject's id; None when it is none, which callers answer like an unknown one."""
+    match = _REJECT.fullmatch(text)
+    if match is None:
+        return None
+    execution, step_index, item = match.groups()
+    id_ = ExecutionId(bytes.fromhex(execution.replace("-", "")))
+    return RejectId(id_, int(step_index), int(item))

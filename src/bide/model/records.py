@@ -20,7 +20,7 @@ Invariants that every reader may rely on:
 import msgspec
 from msgspec.structs import replace
 
-from bide.model.ids import ExecutionId, InteractionId, UnitId
+from bide.model.ids import ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.status import (
     AnswerSource,
     ExecutionStatus,
@@ -37,6 +37,7 @@ __all__ = [
     "JournalFact",
     "Record",
     "Refusal",
+    "Reject",
     "Result",
     "SubmitKey",
     "Unit",
@@ -78,6 +79,9 @@ class Execution(Record, frozen=True):
     #: How many results a streaming pipeline gave; they lie in `Result` rows.
     result_count: int | None = None
     redriven_from: ExecutionId | None = None
+    #: The step at which it starts, with a stream of one item, where it redrives a reject; None: at
+    #: the pipeline's beginning.
+    entry: str | None = None
 
     @property
     def await_unit(self) -> UnitId | None:
@@ -223,6 +227,28 @@ class DeadLetter(Record, frozen=True):
     step_id: str | None
     attempts: int
     created_at: int
+
+
+class Reject(Record, frozen=True):
+    """One item that a step left out, to go on with the others."""
+
+    execution: ExecutionId
+    step_index: int
+    #: Its position in the stream at that step.
+    item: int
+    tenant: str
+    pipeline: str
+    step_id: str
+    #: SHA-256 of the item's canonical form, by which equal items are known.
+    fingerprint: bytes
+    reason: str
+    body: bytes
+    created_at: int
+
+    @property
+    def id(self) -> RejectId:
+        """Its path."""
+        return RejectId(self.execution, self.step_index, self.item)
 
 
 class Refusal(Record, frozen=True):

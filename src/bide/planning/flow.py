@@ -32,6 +32,13 @@ class Ended:
     boundary: PlanAwait | None
 
 
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Stands in a page where a step left an item out; it goes no further."""
+
+    reason: str
+
+
 class Calls(Protocol):
     """Calls the functions of steps."""
 
@@ -40,7 +47,10 @@ class Calls(Protocol):
         ...
 
     async def call_page(self, step: PlanStep, page: Page, numbers: Sequence[int]) -> list[Any]:
-        """Items in, as many values out, in their order; `numbers` are the items' positions."""
+        """Items in, as many values out, in their order; `numbers` are the items' positions.
+
+        An item that the step leaves out comes back as `Rejected`.
+        """
         ...
 
     def expand(self, step: PlanStep, value: Any, number: int | None) -> AsyncIterator[Page]:
@@ -95,7 +105,8 @@ async def _through(step: PlanStep, value: Any, calls: Calls) -> Any:
 async def _mapped(step: PlanStep, pages: AsyncIterator[Page], calls: Calls) -> AsyncIterator[Page]:
     first = 0
     async for page in pages:
-        yield await calls.call_page(step, page, range(first, first + len(page)))
+        made = await calls.call_page(step, page, range(first, first + len(page)))
+        yield _accepted(made)
         first += len(page)
 
 
@@ -132,5 +143,9 @@ async def _routed(
             made = await calls.call_page(branch, items, [first + place for place in chosen])
             for place, value in zip(chosen, made, strict=True):
                 routed[place] = value
-        yield routed
+        yield _accepted(routed)
         first += len(page)
+
+
+def _accepted(page: Page) -> Page:
+    return [value for value in page if type(value) is not Rejected]

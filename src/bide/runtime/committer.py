@@ -21,8 +21,10 @@ from bide.engine.moves import (
     Move,
     Outcome,
     Park,
+    StoreRejects,
     StoreResults,
     Submit,
+    TakeOver,
 )
 from bide.errors import StoreUnavailable
 from bide.model.records import Execution
@@ -61,6 +63,11 @@ def weigh(move: Move) -> tuple[int, int]:
     match move:
         case Append():
             return len(move.items), sum(len(item.request) for item in move.items)
+        case TakeOver():
+            size = sum(len(item.request or b"") + len(item.answer or b"") for item in move.items)
+            return len(move.items), size
+        case StoreRejects():
+            return len(move.rejects), sum(len(reject.body) for reject in move.rejects)
         case StoreResults():
             return len(move.bodies), sum(map(len, move.bodies))
         case Submit() | Admit():

@@ -1,7 +1,8 @@
 """`Pipeline.run_inline`: a pipeline without a store, in the caller's own task and thread.
 
 For tests and scripts, and for flows that need no durability. There is no retry, no lease and no
-await: whatever a step raises, the caller gets.
+await: whatever a step raises, the caller gets, but for `RejectItem` over the items of a stream:
+such an item is left out, and a warning says so.
 """
 
 import logging
@@ -11,9 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bide.authoring.context import Context, entered
-from bide.errors import DefinitionError
+from bide.errors import DefinitionError, RejectItem
 from bide.planning import flow
-from bide.planning.flow import Page, Stream
+from bide.planning.flow import Page, Rejected, Stream
 from bide.planning.hints import ResourceKey
 from bide.planning.plan import Plan, PlanStep
 from bide.runtime.clock import system_clock
@@ -68,10 +69,30 @@ class _DirectCalls:
 
     async def call_page(self, step: PlanStep, page: Page, numbers: Sequence[int]) -> list[Any]:
         """A page in, a page out."""
-        return [await self._call(step, *each) for each in zip(page, numbers, strict=True)]
+        return [await self._call_item(step, *each) for each in zip(page, numbers, strict=True)]
 
     async def expand(self, step: PlanStep, value: Any, number: int | None) -> AsyncIterator[Page]:
         """One value in, a stream out."""
+        given = False
+        try:
+            async for page in self._yielded(step, value, number):
+                yield page
+                given = True
+        except RejectItem as error:
+            if number is None or given:
+                raise
+            _log_reject(step, number, error)
+
+    async def consume(self, step: PlanStep, pages: AsyncIterator[Page]) -> Any:
+        """A stream in, one value out."""
+        return await self._call(step, await self._fed(step, pages), None)
+
+    async def transform(self, step: PlanStep, pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
+        """A stream in, a stream out."""
+        async for page in self.expand(step, await self._fed(step, pages), None):
+            yield page
+
+    async def _yielded(self, step: PlanStep, value: Any, number: int | None) -> AsyncIterator[Page]:
         context, arguments = self._prepared(step, number)
         with entered(context):
             made = step.function(value, **arguments)
@@ -88,14 +109,12 @@ class _DirectCalls:
             if isinstance(items, AsyncGenerator):
                 await items.aclose()
 
-    async def consume(self, step: PlanStep, pages: AsyncIterator[Page]) -> Any:
-        """A stream in, one value out."""
-        return await self._call(step, await self._fed(step, pages), None)
-
-    async def transform(self, step: PlanStep, pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
-        """A stream in, a stream out."""
-        async for page in self.expand(step, await self._fed(step, pages), None):
-            yield page
+    async def _call_item(self, step: PlanStep, value: Any, number: int) -> Any:
+        try:
+            return await self._call(step, value, number)
+        except RejectItem as error:
+            _log_reject(step, number, error)
+            return Rejected(str(error))
 
     async def _fed(self, step: PlanStep, pages: AsyncIterator[Page]) -> Any:
         if step.is_async:
@@ -125,6 +144,10 @@ class _DirectCalls:
         return context, {
             name: context if kind is Context else self._resources[kind] for name, kind in step.wants
         }
+
+
+def _log_reject(step: PlanStep, number: int, error: RejectItem) -> None:
+    log.warning("step %s left out item %d: %s", step.id, number, error)
 
 
 async def _items(pages: AsyncIterator[Page]) -> AsyncIterator[Any]:

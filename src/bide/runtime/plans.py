@@ -96,6 +96,16 @@ class Plans:
             raise UnknownPipeline(f"there is no pipeline {pipeline!r}; this app has: {known}")
         return plan
 
+    def entry(self, plan: Plan, step_id: str) -> tuple[PlanStep, str] | None:
+        """A step to start at, and the fingerprint of the stretch that it stands in."""
+        fingerprint = plan.fingerprint
+        for part in plan.positions:
+            if isinstance(part, PlanAwait):
+                fingerprint = part.fingerprint
+            elif part.id == step_id:
+                return part, fingerprint
+        return None
+
     def all(self) -> Sequence[Plan]:
         """Every plan."""
         return tuple(self._by_name.values())

@@ -23,6 +23,7 @@ import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
+    Awaitable,
     Callable,
     Coroutine,
     Generator,
@@ -54,8 +55,11 @@ from bide.engine.moves import (
     Outcome,
     Park,
     Retry,
+    StoreRejects,
     StoreResults,
+    TakeOver,
 )
+from bide.engine.redriving import is_taking_over
 from bide.engine.settling import missing_because, taken
 from bide.errors import (
     BideError,
@@ -67,13 +71,13 @@ from bide.errors import (
     StoreUnavailable,
 )
 from bide.model.ids import format_execution
-from bide.model.records import Execution, Interaction, replace
-from bide.model.status import ExecutionStatus
+from bide.model.records import Execution, Interaction, Reject, Unit, replace
+from bide.model.status import ExecutionStatus, UnitStatus
 from bide.planning import flow
-from bide.planning.flow import Page, Stream
+from bide.planning.flow import Page, Rejected, Stream
 from bide.planning.hints import ResourceKey
 from bide.planning.plan import PlanAwait, PlanRoute, PlanStep
-from bide.runtime.plans import Stretch
+from bide.runtime.plans import Element, Stretch
 from bide.runtime.pool import StepPool
 from bide.settings import Settings
 from bide.spi.clock import Clock
@@ -276,6 +280,11 @@ def guard_items(count: int, bound: int, side: str) -> None:
         )
 
 
+def starts_midway(execution: Execution) -> bool:
+    """True for the first segment of an execution that redrives a reject."""
+    return execution.entry is not None and execution.resumed == 0
+
+
 def finish_of(execution: Execution, stretch: Stretch, value: Any, settings: Settings) -> Finish:
     """The move that ends with one result."""
     result = stretch.plan.output.encode(value)
@@ -319,7 +328,12 @@ def failed(
         # The segment's own doing: a value that does not fit, a guard, a source that changed.
         return _dead(execution, execution.step_index, None, execution.attempt, error)
     step, attempt, cause = error.step, error.attempt, error.error
-    final = isinstance(cause, NonRetryable | PayloadError | LimitExceeded | RejectItem)
+    final = isinstance(cause, NonRetryable | PayloadError | LimitExceeded)
+    if isinstance(cause, RejectItem):
+        # There is nothing to go on with: the step has said that its one value is no good.
+        return replace(
+            _dead(execution, step.position, step.id, attempt, cause), status=ExecutionStatus.FAILED
+        )
     if final or attempt >= step.retry.attempts:
         return _dead(execution, step.position, step.id, attempt, cause)
     delay_ms = back_off_ms(step, attempt)
@@ -347,7 +361,10 @@ def _dead(
 
 def _describe(error: BaseException) -> str:
     """An exception in a line that every store can keep."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return _storable(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+def _storable(text: str) -> str:
     return text[:_MESSAGE_MAX].replace("\0", "\\0").encode("utf-8", "replace").decode("utf-8")
 
 
@@ -462,7 +479,7 @@ class SegmentTask:
         self._stretch = stretch
         self._tools = tools
         self._commit = commit
-        self._calls = _HoppingCalls(self.execution, tools)
+        self._calls = _HoppingCalls(self.execution, tools, self._reject)
 
     async def run(self) -> Move | None:
         """Run it; give the move that ends it, or None when there is nothing left to do."""
@@ -480,7 +497,14 @@ class SegmentTask:
             return move
 
     async def _run(self) -> Move | None:
-        ended = await flow.run(self._stretch.elements, self._start(), self._calls)
+        reopened = self._claimed.reopened
+        if reopened is not None and is_taking_over(self.execution, reopened):
+            return await self._take_over(reopened)
+        if starts_midway(self.execution):
+            elements, start = self._midway()
+        else:
+            elements, start = self._stretch.elements, self._start()
+        ended = await flow.run(elements, start, self._calls)
         boundary, value = ended.boundary, ended.value
         if not isinstance(value, Stream):
             if boundary is None:
@@ -493,6 +517,63 @@ class SegmentTask:
                 return await self._fill_unit(boundary, pages)
             items = await self._gather(pages)
             return park_of(self.execution, boundary, items, self._tools.settings)
+
+    async def _take_over(self, unit: Unit) -> Move:
+        """Fill the unit of a redriven execution from the old one; the last batch is the end."""
+        source, base = self.execution.redriven_from, self._stretch.base
+        assert source is not None
+        assert base is not None
+        of_source = await self._tools.store.units(self.execution.tenant, source)
+        old = next((one for one in of_source if one.step_id == unit.step_id), None)
+        first, size = unit.appended, self._tools.settings.page_items
+        while old is not None and old.total is not None:
+            items = await self._tools.store.items(old.id, first, size)
+            if first + len(items) < min(old.total, first + size):
+                break
+            move = TakeOver(
+                self.execution.id,
+                self.execution.fence,
+                unit.number,
+                first,
+                tuple(items),
+                old.total,
+                old.status is UnitStatus.COMPLETED,
+                isinstance(base.transport, Inbox),
+            )
+            first += len(items)
+            if first >= old.total:
+                return move
+            await self._made(move)
+        raise NonRetryable(
+            f"execution {format_execution(source)}, which this one redrives, is no longer stored"
+        )
+
+    def _midway(self) -> tuple[Sequence[Element], Any]:
+        """What follows from the step that left an item out, and a stream of that item."""
+        plan = self._stretch.plan
+        for step in plan.steps():
+            if step.id == self.execution.entry:
+                assert self._claimed.body is not None
+                value = step.input.decode(self._claimed.body)
+                return plan.elements[plan.element_index[step.position] :], Stream(
+                    self._pages([value])
+                )
+        raise NonRetryable(f"there is no step {self.execution.entry!r} any more to start at")
+
+    async def _reject(self, step: PlanStep, rejected: Sequence[tuple[int, Any, str]]) -> None:
+        """Record what a step left out of a page, in one commit."""
+        rows: list[Reject] = []
+        for item, value, reason in rejected:
+            body = step.input.encode(value)
+            guard_bytes(body, self._tools.settings)
+            execution = self.execution
+            rows.append(
+                Reject(
+                    execution.id, step.position, item, execution.tenant, execution.pipeline,
+                    step.id, step.input.digest(value, body), reason, body, 0,
+                )
+            )  # fmt: skip
+        await self._made(StoreRejects(self.execution.id, self.execution.fence, tuple(rows)))
 
     def _start(self) -> Any:
         body, base = self._claimed.body, self._claimed.base
@@ -614,12 +695,21 @@ async def _closable(pages: AsyncIterator[Page]) -> AsyncGenerator[Page]:
         yield page
 
 
+#: Records what a step left out: position, value and reason of each item.
+_Rejecting = Callable[[PlanStep, Sequence[tuple[int, Any, str]]], Awaitable[None]]
+
+
+def _rejected(error: RejectItem) -> Rejected:
+    return Rejected(_storable(str(error)) or "rejected")
+
+
 class _HoppingCalls:
     """Calls async functions here, and others on a thread: one hop a page."""
 
-    def __init__(self, execution: Execution, tools: Tools) -> None:
+    def __init__(self, execution: Execution, tools: Tools, reject: _Rejecting) -> None:
         self._execution = execution
         self._tools = tools
+        self._reject = reject
 
     async def call(self, step: PlanStep, value: Any) -> Any:
         """One value in, one value out; retried in place while the rests are short."""
@@ -634,7 +724,21 @@ class _HoppingCalls:
     async def call_page(self, step: PlanStep, page: Page, numbers: Sequence[int]) -> list[Any]:
         """A page in, a page out."""
         if step.is_async:
-            return await self._call_async_page(step, page, numbers)
+            made = await self._call_async_page(step, page, numbers)
+        else:
+            made = await self._call_page_on_thread(step, page, numbers)
+        rejected = [
+            (number, value, came.reason)
+            for number, value, came in zip(numbers, page, made, strict=True)
+            if type(came) is Rejected
+        ]
+        if rejected:
+            await self._reject(step, rejected)
+        return made
+
+    async def _call_page_on_thread(
+        self, step: PlanStep, page: Page, numbers: Sequence[int]
+    ) -> list[Any]:
         made: list[Any] = []
         attempt = attempt_of(self._execution, step)
         while True:
@@ -665,6 +769,8 @@ class _HoppingCalls:
                     try:
                         return await self._call_once(step, value, attempt, number)
                     except StepFailed as error:
+                        if isinstance(error.error, RejectItem):
+                            return _rejected(error.error)
                         await self._rest(error)
                         attempt += 1
 
@@ -676,9 +782,20 @@ class _HoppingCalls:
                 task.cancel()
 
     async def expand(self, step: PlanStep, value: Any, number: int | None) -> AsyncIterator[Page]:
-        """One value in, a stream out."""
-        async for page in self._yielded(step, value, number):
-            yield page
+        """One value in, a stream out.
+
+        An item of a stream is left out whole: until the first page of it is given, for after that
+        it cannot be taken back.
+        """
+        given = False
+        try:
+            async for page in self._yielded(step, value, number):
+                yield page
+                given = True
+        except StepFailed as error:
+            if number is None or given or not isinstance(error.error, RejectItem):
+                raise
+            await self._reject(step, [(number, value, _rejected(error.error).reason)])
 
     async def transform(self, step: PlanStep, pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
         """A stream in, a stream out."""
@@ -820,6 +937,8 @@ class _PageCall:
                 self._tools.pool.next_item()
                 try:
                     value = step.function(page[place], **self._arguments())
+                except RejectItem as error:
+                    value = _rejected(error)
                 except BaseException as error:  # noqa: BLE001 - whatever a step raises
                     self.failure = StepFailed(step, self.attempt, error)
                     return

@@ -40,6 +40,8 @@ class ExecutionView:
     result_count: int | None
     #: Why no live worker can claim it, or None.
     held: str | None
+    #: The execution that it does again, in whole or in part; None for a submitted one.
+    redriven_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,24 @@ class DeadLetterView:
     step_id: str | None
     attempts: int
     created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectView:
+    """One item that a step left out, to go on with the others."""
+
+    reject_id: str
+    execution_id: str
+    pipeline: str
+    step_id: str
+    #: Its position in the stream at that step.
+    item_index: int
+    #: SHA-256 of its canonical form in hexadecimal digits, by which equal items are known.
+    fingerprint: str
+    reason: str
+    created_at_ms: int
+    #: The item, a JSON value; None in a list.
+    item: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,7 @@ from bide.model.status import ExecutionStatus
 from bide.runtime.committer import Committer
 from bide.runtime.plans import Plans
 from bide.runtime.pool import call_on
-from bide.runtime.segment import Again, PlainSegment, SegmentTask, Tools
+from bide.runtime.segment import Again, PlainSegment, SegmentTask, Tools, starts_midway
 from bide.settings import Settings
 from bide.spi.store import LeaseKey, Store
 
@@ -241,7 +241,12 @@ class Worker:
             execution = claimed.execution
             self._running[execution.id] = execution.fence
             stretch = self._plans.stretch(execution.fingerprint)
-            if stretch.is_plain and claimed.body is not None:
+            if (
+                stretch.is_plain
+                and claimed.body is not None
+                and claimed.reopened is None
+                and not starts_midway(execution)
+            ):
                 plain.append(PlainSegment(claimed, stretch, self._tools, self._post))
             else:
                 task = self._loop.create_task(

@@ -22,13 +22,14 @@ from typing import NamedTuple, Protocol
 
 from bide.engine.moves import Claimed, Handover, Move, Outcome
 from bide.engine.running import ClaimOffer
-from bide.model.ids import ExecutionId, InteractionId, UnitId
+from bide.model.ids import ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import (
     DeadLetter,
     Execution,
     Interaction,
     JournalFact,
     Refusal,
+    Reject,
     Unit,
 )
 from bide.model.status import ExecutionStatus
@@ -171,6 +172,10 @@ class Store(Protocol):
         """
         ...
 
+    async def items(self, unit: UnitId, first_item: int, limit: int) -> list[Interaction]:
+        """The last asking for each item of a unit from `first_item` on, by item, whole."""
+        ...
+
     async def results(
         self, tenant: str, execution: ExecutionId, first_item: int, limit: int
     ) -> list[bytes]:
@@ -225,6 +230,18 @@ class Store(Protocol):
 
     async def dead_letter(self, tenant: str, execution: ExecutionId) -> DeadLetter | None:
         """Why an execution did not succeed."""
+        ...
+
+    async def rejects(
+        self, tenant: str, *, pipeline: str | None, after: RejectId | None, limit: int
+    ) -> list[Reject]:
+        """A page of items that steps left out, without their bodies: the newest execution first,
+        then by step and item; those behind `after`, the last of the page before.
+        """
+        ...
+
+    async def reject(self, tenant: str, id: RejectId) -> Reject | None:
+        """One item that a step left out, with its body."""
         ...
 
     async def refusals(self, tenant: str, interaction: InteractionId) -> list[Refusal]:

@@ -19,13 +19,14 @@ from bide.engine.moves import Claimed, Handover, Move
 from bide.engine.rows import Key, Needs, Rows
 from bide.engine.running import ClaimOffer
 from bide.engine.waiting import holds
-from bide.model.ids import ExecutionId, InteractionId, UnitId
+from bide.model.ids import ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import (
     DeadLetter,
     Execution,
     Interaction,
     JournalFact,
     Refusal,
+    Reject,
     SubmitKey,
     Unit,
     replace,
@@ -57,6 +58,7 @@ class MemoryData:
         self.results: defaultdict[ExecutionId, dict[int, bytes]] = defaultdict(dict)
         self.journal: defaultdict[ExecutionId, list[JournalFact]] = defaultdict(list)
         self.dead_letters: dict[ExecutionId, DeadLetter] = {}
+        self.rejects: dict[RejectId, Reject] = {}
         self.refusals: defaultdict[InteractionId, list[Refusal]] = defaultdict(list)
         self.high_water = 0
 
@@ -89,7 +91,7 @@ class MemoryData:
         executions, interactions = rows.executions.written(), rows.interactions.written()
         for table in (
             keys, units, interactions, executions, rows.inputs, rows.results, rows.journal,
-            rows.dead_letters, rows.refusals,
+            rows.dead_letters, rows.refusals, rows.rejects,
         ):  # fmt: skip
             for row in table:
                 check_storable(type(row).__name__, astuple(row))
@@ -99,6 +101,7 @@ class MemoryData:
         self.executions.update((row.id, row) for row in executions)
         self.inputs.update((row.execution, row.body) for row in rows.inputs)
         self.dead_letters.update((row.execution, row) for row in rows.dead_letters)
+        self.rejects.update((row.id, row) for row in rows.rejects)
         for result in rows.results:
             self.results[result.execution][result.item] = result.body
         for fact in rows.journal:
@@ -125,6 +128,8 @@ class MemoryData:
         for interaction in [id for id in self.interactions if id.execution == execution]:
             del self.interactions[interaction]
             self.refusals.pop(interaction, None)
+        for reject in [id for id in self.rejects if id.execution == execution]:
+            del self.rejects[reject]
 
 
 class MemoryStore:
@@ -233,6 +238,11 @@ class MemoryStore:
             if interaction.item >= first_item
         ]
         return items[:limit]
+
+    async def items(self, unit: UnitId, first_item: int, limit: int) -> list[Interaction]:
+        """Items from `first_item` on."""
+        found = [one for one in self.data.interactions_of(unit) if one.item >= first_item]
+        return found[:limit]
 
     async def results(
         self, tenant: str, execution: ExecutionId, first_item: int, limit: int
@@ -344,6 +354,30 @@ class MemoryStore:
     async def dead_letter(self, tenant: str, execution: ExecutionId) -> DeadLetter | None:
         """One dead letter."""
         return self.data.dead_letters.get(execution) if self._owned(tenant, execution) else None
+
+    async def rejects(
+        self, tenant: str, *, pipeline: str | None, after: RejectId | None, limit: int
+    ) -> list[Reject]:
+        """Rejects, the newest execution first."""
+        ordered = sorted(self.data.rejects.values(), key=lambda row: row.id[1:])
+        ordered.sort(key=lambda row: row.execution, reverse=True)
+        found = [
+            replace(row, body=b"")
+            for row in ordered
+            if row.tenant == tenant
+            and pipeline in {None, row.pipeline}
+            and (
+                after is None
+                or row.execution < after.execution
+                or (row.execution == after.execution and row.id > after)
+            )
+        ]
+        return found[:limit]
+
+    async def reject(self, tenant: str, id: RejectId) -> Reject | None:
+        """One reject."""
+        found = self.data.rejects.get(id)
+        return found if found is not None and found.tenant == tenant else None
 
     async def refusals(self, tenant: str, interaction: InteractionId) -> list[Refusal]:
         """Refused completions, in order of arrival."""

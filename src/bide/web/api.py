@@ -12,7 +12,7 @@ from bide.web import body, completing, following, parsing, rendering, results, s
 from bide.web.pipeline import COMPLETION_PROBLEMS, LIMIT, PENDING_FILTERS, result
 from bide.web.problems import Refused, malformed
 from bide.web.rendering import JSON, NDJSON
-from bide.web.routing import Call, Operation, Parameter
+from bide.web.routing import Call, Handler, Operation, Parameter
 from bide.web.schemas import (
     BatchReceipt,
     CancelBody,
@@ -24,6 +24,9 @@ from bide.web.schemas import (
     InteractionBody,
     InteractionList,
     ReceiptBody,
+    RedriveBody,
+    RejectBody,
+    RejectPage,
     ResultPage,
     SubmissionBody,
     TimelineList,
@@ -148,6 +151,56 @@ async def _dead_letter(call: Call) -> Response:
     return rendering.response(rendering.dead_letter(view))
 
 
+async def _redrive_execution(call: Call) -> Response:
+    return await _redrive(call, call.path("executionId"))
+
+
+async def _redrive_dead_letter(call: Call) -> Response:
+    return await _redrive(call, call.path("deadLetterId"))
+
+
+async def _redrive_reject(call: Call) -> Response:
+    return await _redrive(call, call.path("rejectId"))
+
+
+async def _redrive(call: Call, id: str) -> Response:
+    bytes_max = call.service.settings.http_max_body_bytes
+    given = await body.read_optional_json(call.request, call.headers, bytes_max)
+    from_await, again = parsing.redrive(given)
+    made = await call.service.redrive(call.tenant, id, from_await=from_await, again=again)
+    return submitting.accepted(call, made, f"{_PREFIX}/executions/{made.execution_id}")
+
+
+async def _ask_again(call: Call) -> Response:
+    view = await call.service.ask_again(call.tenant, call.path("interactionId"))
+    return rendering.response(rendering.interaction(view))
+
+
+async def _rejects(call: Call) -> Response:
+    limit = parsing.limit(call.request)
+    views = (
+        await call.service.rejects(
+            call.tenant,
+            pipeline=parsing.query_text(call.request, "pipeline"),
+            after=parsing.reject_cursor(call.request),
+            limit=limit,
+        )
+        if limit
+        else []
+    )
+    items = [rendering.reject(view) for view in views]
+    following = views[-1].reject_id if limit and len(views) >= limit else None
+    return rendering.response(RejectPage(items=items, nextCursor=following))
+
+
+async def _reject(call: Call) -> Response:
+    reject_id = call.path("rejectId")
+    view = await call.service.reject(call.tenant, reject_id)
+    if view is None:
+        raise Refused("not-found", f"there is no reject {reject_id}")
+    return rendering.response(rendering.reject(view))
+
+
 async def _known(call: Call) -> str:
     """The execution of the path; an unknown one has no empty lists, it is not there."""
     execution_id = call.path("executionId")
@@ -170,6 +223,31 @@ def _execution_cursor(call: Call) -> str | None:
 
 _EXECUTION: Final = f"{_PREFIX}/executions/{{executionId}}"
 _INTERACTION: Final = f"{_PREFIX}/interactions/{{interactionId}}"
+
+_REDRIVE_PROBLEMS: Final = (
+    "not-found",
+    "unknown-pipeline",
+    "not-redrivable",
+    "submit-conflict",
+    "invalid-input",
+    "too-large",
+    "unsupported-media-type",
+)
+
+
+def _redriving(path: str, handle: Handler, summary: str, tag: str) -> Operation:
+    return Operation(
+        method="POST",
+        path=f"{path}/redrive",
+        handle=handle,
+        summary=summary,
+        tag=tag,
+        role="submit",
+        request=RedriveBody,
+        responses=((202, SubmissionBody, JSON),),
+        problems=_REDRIVE_PROBLEMS,
+    )
+
 
 OPERATIONS: Final = (
     Operation(
@@ -291,6 +369,7 @@ OPERATIONS: Final = (
         responses=((200, ExecutionDetail, JSON),),
         problems=("not-found", "already-ended", "too-large", "unsupported-media-type"),
     ),
+    _redriving(_EXECUTION, _redrive_execution, "Do a failed execution again", "executions"),
     Operation(
         method="GET",
         path=f"{_PREFIX}/interactions",
@@ -324,6 +403,16 @@ OPERATIONS: Final = (
         problems=COMPLETION_PROBLEMS,
     ),
     Operation(
+        method="POST",
+        path=f"{_INTERACTION}/redrive",
+        handle=_ask_again,
+        summary="Ask for a failed item of an open await once more",
+        tag="interactions",
+        role="submit",
+        responses=((200, InteractionBody, JSON),),
+        problems=("not-found", "unknown-pipeline", "not-redrivable"),
+    ),
+    Operation(
         method="GET",
         path=f"{_PREFIX}/dead-letters",
         handle=_dead_letters,
@@ -340,5 +429,35 @@ OPERATIONS: Final = (
         tag="dead-letters",
         responses=((200, DeadLetterBody, JSON),),
         problems=("not-found",),
+    ),
+    _redriving(
+        f"{_PREFIX}/dead-letters/{{deadLetterId}}",
+        _redrive_dead_letter,
+        "Do the execution of a dead letter again",
+        "dead-letters",
+    ),
+    Operation(
+        method="GET",
+        path=f"{_PREFIX}/rejects",
+        handle=_rejects,
+        summary="Items that steps left out, the newest execution first",
+        tag="dead-letters",
+        parameters=(_PIPELINE, LIMIT, _CURSOR),
+        responses=((200, RejectPage, JSON),),
+    ),
+    Operation(
+        method="GET",
+        path=f"{_PREFIX}/rejects/{{rejectId}}",
+        handle=_reject,
+        summary="One item that a step left out",
+        tag="dead-letters",
+        responses=((200, RejectBody, JSON),),
+        problems=("not-found",),
+    ),
+    _redriving(
+        f"{_PREFIX}/rejects/{{rejectId}}",
+        _redrive_reject,
+        "Take an item that a step left out through the rest of the pipeline",
+        "dead-letters",
     ),
 )

@@ -8,6 +8,7 @@ from typing import Final, TypeVar, cast
 from starlette.requests import Request
 
 from bide.errors import FieldError
+from bide.model.ids import parse_reject
 from bide.model.status import ExecutionStatus
 from bide.runtime.texts import MESSAGE_MAX, NAME_MAX
 from bide.runtime.views import MISSING, Completion
@@ -111,6 +112,26 @@ def reason(body: object) -> str:
     """Why an execution is cancelled; "" where nobody says."""
     fields = {} if body is None else _object(body)
     return _prose(fields, "reason", "/reason") or ""
+
+
+def redrive(body: object) -> tuple[bool, bool]:
+    """Whether from the await and not from the start, and whether to make another one."""
+    fields = {} if body is None else _object(body)
+    start = _field(fields, "from")
+    if start not in {None, "start", "await"}:
+        raise malformed('"start" or "await" is needed', "/from")
+    again = fields.get("again")
+    if again is not None and not isinstance(again, bool):
+        raise malformed("true or false is needed", "/again")
+    return start == "await", bool(again)
+
+
+def reject_cursor(request: Request) -> str | None:
+    """The last reject of the page before."""
+    given = query_text(request, "cursor")
+    if given is not None and parse_reject(given) is None:
+        raise malformed("cursor: give the nextCursor of the page before.")
+    return given
 
 
 def _payload(fields: dict[str, object], failure: tuple[str, str] | None) -> object:

@@ -51,6 +51,7 @@ PROBLEMS: Final[Mapping[str, Kind]] = {
     "ambiguous-correlation": Kind(409, "Several open interactions fit"),
     "submit-conflict": Kind(409, "The submit key is taken by another input"),
     "not-finished": Kind(409, "There is no result"),
+    "not-redrivable": Kind(409, "It cannot be done again"),
     "already-ended": Kind(409, "The execution has ended"),
     "late": Kind(410, "The interaction takes no answer any more"),
     "too-large": Kind(413, "The request is too large"),

@@ -16,6 +16,7 @@ from bide.runtime.views import (
     DeadLetterView,
     ExecutionView,
     InteractionView,
+    RejectView,
     Reply,
     TimelineEntry,
     UnitView,
@@ -29,6 +30,7 @@ from bide.web.schemas import (
     HeldBody,
     InteractionBody,
     ReceiptBody,
+    RejectBody,
     TimelineBody,
     UnitBody,
 )
@@ -122,6 +124,7 @@ def execution_detail(view: ExecutionView) -> ExecutionDetail:
         "step": view.step,
         "createdAtEpochMs": view.created_at_ms,
         "resultCount": view.result_count,
+        "redrivenFrom": view.redriven_from,
     }
 
 
@@ -191,6 +194,21 @@ def dead_letter(view: DeadLetterView) -> DeadLetterBody:
         "stepId": view.step_id,
         "attempts": view.attempts,
         "createdAtEpochMs": view.created_at_ms,
+    }
+
+
+def reject(view: RejectView) -> RejectBody:
+    """One item that a step left out."""
+    return {
+        "rejectId": view.reject_id,
+        "executionId": view.execution_id,
+        "pipeline": view.pipeline,
+        "stepId": view.step_id,
+        "itemIndex": view.item_index,
+        "fingerprint": view.fingerprint,
+        "reason": view.reason,
+        "createdAtEpochMs": view.created_at_ms,
+        "item": view.item,
     }
 
 

@@ -96,6 +96,13 @@ class CancelBody(TypedDict):
     reason: NotRequired[str | None]
 
 
+#: From where, and whether to make another one where it was redriven before.
+RedriveBody = TypedDict(
+    "RedriveBody",
+    {"from": NotRequired[Literal["start", "await"] | None], "again": NotRequired[bool | None]},
+)
+
+
 class SubmissionBody(TypedDict):
     """An execution that is stored; `duplicate` when its key named it before."""
 
@@ -133,6 +140,8 @@ class ExecutionDetail(ExecutionBody):
     step: str | None
     createdAtEpochMs: int
     resultCount: int | None
+    #: The execution that it does again; null for a submitted one.
+    redrivenFrom: str | None
 
 
 class InteractionBody(TypedDict):
@@ -200,6 +209,20 @@ class DeadLetterBody(TypedDict):
     createdAtEpochMs: int
 
 
+class RejectBody(TypedDict):
+    """One item that a step left out; `item` is null in a list."""
+
+    rejectId: str
+    executionId: str
+    pipeline: str
+    stepId: str
+    itemIndex: int
+    fingerprint: str
+    reason: str
+    createdAtEpochMs: int
+    item: Any
+
+
 class ExecutionPage(TypedDict):
     """Executions, newest first; `nextCursor` asks for older ones."""
 
@@ -229,6 +252,13 @@ class DeadLetterPage(TypedDict):
     """Dead letters, newest first; `nextCursor` asks for older ones."""
 
     items: list[DeadLetterBody]
+    nextCursor: str | None
+
+
+class RejectPage(TypedDict):
+    """Items that steps left out, the newest execution first; `nextCursor` asks for the rest."""
+
+    items: list[RejectBody]
     nextCursor: str | None
 
 

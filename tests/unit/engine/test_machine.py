@@ -25,6 +25,8 @@ from hypothesis.stateful import (
 from bide.engine.moves import (
     Admit,
     Append,
+    AskAgain,
+    AskedAgain,
     Cancel,
     CloseBehind,
     CloseUnit,
@@ -41,14 +43,17 @@ from bide.engine.moves import (
     Outcome,
     Park,
     Received,
+    Redrive,
     Refused,
     Retry,
+    StoreRejects,
     StoreResults,
     Submitted,
+    TakeOver,
 )
-from bide.model.ids import InteractionId, UnitId
-from bide.model.records import Execution, replace
-from bide.model.status import ExecutionStatus, JournalKind, ReceiptOutcome
+from bide.model.ids import ExecutionId, InteractionId, UnitId
+from bide.model.records import Execution, Unit, replace
+from bide.model.status import ExecutionStatus, JournalKind, ReceiptOutcome, UnitStatus
 from bide.stores.memory import MemoryStore
 from bide.testing import FakeClock
 from bide.testing.store_contract.harness import (
@@ -61,11 +66,14 @@ from bide.testing.store_contract.harness import (
     answer,
     askings,
     boundary,
+    redrive_of,
+    reject_of,
 )
 from bide.testing.store_contract.invariants import check_invariants
 
 WORKER_MOVES = (
-    Park, OpenUnit, Append, CloseUnit, StoreResults, Finish, Retry, GiveBack, Fail,
+    Park, OpenUnit, Append, CloseUnit, StoreResults, StoreRejects, TakeOver, Finish,
+    Retry, GiveBack, Fail,
 )  # fmt: skip
 
 
@@ -75,17 +83,22 @@ CHANCE = st.randoms(use_true_random=True)
 SEEN: Counter[tuple[str, str]] = Counter()
 
 
+REDRIVABLE = {ExecutionStatus.FAILED, ExecutionStatus.DLQ}
+
+
 def _fitting(row: Execution) -> list[type[Any]]:
     """Moves that the execution's status is there for; those that end it are the rarer ones."""
     unit_open = row.units > row.resumed
-    answered = [Admit, Admit, Admit, Expire] if unit_open else []
+    answered = [Admit, Admit, Admit, AskAgain, Expire] if unit_open else []
     if row.status.is_terminal:
-        return []
+        return [Redrive] if row.status in REDRIVABLE else []
     if row.status is not ExecutionStatus.RUNNING:
         return answered
+    if unit_open and row.redriven_from and not row.resumed:
+        return [TakeOver, TakeOver, TakeOver, GiveBack, *answered]
     if unit_open:
         return [Append, Append, Append, CloseUnit, CloseUnit, GiveBack, Retry, *answered]
-    parking = [Park, Park, Park, OpenUnit, OpenUnit, OpenUnit, StoreResults]
+    parking = [Park, Park, Park, OpenUnit, OpenUnit, OpenUnit, StoreResults, StoreRejects]
     return [*parking, *parking, Finish, Retry, GiveBack, Fail]
 
 
@@ -178,7 +191,12 @@ class Walk(RuleBasedStateMachine):
     def draw(self, rng: Random) -> Move:
         """Mostly a move that fits where some execution stands; else any, on any."""
         number = rng.randint(0, 2)
-        living = [id for id, row in self.dump.executions.items() if _fitting(row)]
+        ended = rng.randint(0, 5) == 0
+        living = [
+            id
+            for id, row in self.dump.executions.items()
+            if _fitting(row) and row.status.is_terminal == ended
+        ]
         fitting = bool(living) and rng.randint(0, 4) > 0
         ids = living if fitting else [*self.dump.executions]
         if not ids or rng.randint(0, 9) == 9:
@@ -219,6 +237,19 @@ class Walk(RuleBasedStateMachine):
                 return Append(id, fence, at, first, items, True)
             case "CloseUnit":
                 return CloseUnit(id, fence, at, appended if fitting else number, 1)
+            case "Redrive":
+                known = [each for each in self.units_of(row.id) if each.total is not None]
+                unit = rng.choice([known[-1], known[-1], None]) if known else None
+                move = redrive_of(self.driver, row.id, unit)
+                return replace(move, name=None) if number == 2 else move
+            case "TakeOver":
+                return self.take_over(row, rng)
+            case "AskAgain":
+                failed = [id for id, one in self.dump.interactions.items() if one.error_code]
+                mine = [one for one in failed if one[:2] == (row.id, row.units)]
+                return AskAgain(rng.choice(mine or [interaction]), TENANT, b"1", True)
+            case "StoreRejects":
+                return StoreRejects(id, fence, (reject_of(row, number),))
             case "StoreResults":
                 return StoreResults(id, fence, number, (b"1", b"2"))
             case "Finish":
@@ -230,6 +261,20 @@ class Walk(RuleBasedStateMachine):
             case _:
                 status = [ExecutionStatus.FAILED, ExecutionStatus.DLQ][number % 2]
                 return Fail(id, fence, status, 0, "charge", 1, "boom", "it broke")
+
+    def units_of(self, id: ExecutionId) -> list[Unit]:
+        return [unit for unit in self.dump.units.values() if unit.execution == id]
+
+    def take_over(self, row: Execution, rng: Random) -> TakeOver:
+        filled = self.units_of(row.id)
+        first = filled[-1].appended if filled else 0
+        source = row.redriven_from or row.id
+        known = [each for each in self.units_of(source) if each.total is not None]
+        old = known[-1] if known else None
+        items = self.run(self.driver.store.items(old.id, first, rng.choice([1, 2]))) if old else []
+        total = old.total if old and old.total is not None else 1
+        done = old is not None and old.status is UnitStatus.COMPLETED
+        return TakeOver(row.id, row.fence, row.units, first, tuple(items), total, done, True)
 
     # --- what has to hold ---------------------------------------------------------------------
 
@@ -256,6 +301,9 @@ class Walk(RuleBasedStateMachine):
                 assert now.units[unit.id].status is unit.status  # I1
         for id, move in self.applied.items():
             row = now.interactions[id]
+            if id._replace(generation=id.generation + 1) in now.interactions:
+                assert move.failure
+                continue
             assert row.answer_digest == move.digest  # I2, I5
             assert row.answer == (None if move.failure else move.body)
         for id, facts in now.journal.items():
@@ -285,7 +333,11 @@ def test_walk() -> None:
 
     run_state_machine_as_test(Walk, settings=WALKS)
 
-    made = {move for move, came in SEEN if came in {"Moved", "Settled", "applied", "Submitted"}}
+    made = {
+        move
+        for move, came in SEEN
+        if came in {"Moved", "Settled", "applied", "Submitted", AskedAgain.__name__}
+    }
     assert {kind.__name__ for kind in get_args(Move)} - made == set()
     assert {came for move, came in SEEN if move == "Admit"} >= {
         "applied", "duplicate", "conflict", "late", "unknown",

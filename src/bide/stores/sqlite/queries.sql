@@ -50,7 +50,7 @@ insert into submit_keys select * from (values :rows) limit ?
 -- name: new_inputs (2)
 insert into inputs select * from (values :rows) limit ?
 
--- name: new_executions (21)
+-- name: new_executions (22)
 insert into executions select * from (values :rows) limit ?
 
 -- name: new_units (18)
@@ -67,6 +67,9 @@ insert into dead_letters select * from (values :rows) limit ?
 
 -- name: new_refusals (11)
 insert into refusals select * from (values :rows) limit ?
+
+-- name: put_rejects (10)
+insert or replace into rejects select * from (values :rows) limit ?
 
 -- name: put_results (3)
 insert or replace into results select * from (values :rows) limit ?
@@ -123,6 +126,14 @@ where i.execution = ? and e.tenant = ?
 select execution, unit, item, max(generation), tenant, step_id, status, group_name, assignee,
     deadline_at, created_at, updated_at, key, null, fallback, answer, output, answer_digest, actor,
     source, duplicates, refusals, error_code, error_message
+from interactions
+where execution = ? and unit = ? and item >= ?
+group by item order by item limit ?
+
+-- name: items_page
+select execution, unit, item, max(generation), tenant, step_id, status, group_name, assignee,
+    deadline_at, created_at, updated_at, key, request, fallback, answer, output, answer_digest,
+    actor, source, duplicates, refusals, error_code, error_message
 from interactions
 where execution = ? and unit = ? and item >= ?
 group by item order by item limit ?
@@ -200,6 +211,16 @@ order by execution desc limit ?4
 -- name: dead_letter
 select * from dead_letters where execution = ? and tenant = ?
 
+-- name: rejects_page
+select execution, step_index, item, tenant, pipeline, step_id, fingerprint, reason, x'', created_at
+from rejects
+where tenant = ?1 and (?2 is null or pipeline = ?2)
+    and (?3 is null or execution < ?3 or (execution = ?3 and (step_index, item) > (?4, ?5)))
+order by execution desc, step_index, item limit ?6
+
+-- name: reject_by_id
+select * from rejects where execution = ? and step_index = ? and item = ? and tenant = ?
+
 -- name: refusals_of
 select * from refusals
 where execution = ? and unit = ? and item = ? and generation = ? and tenant = ?
@@ -241,6 +262,9 @@ select id, status, updated_at from executions where id > ? order by id limit ?
 
 -- name: retire_results
 delete from results where execution = ?
+
+-- name: retire_rejects
+delete from rejects where execution = ?
 
 -- name: retire_refusals
 delete from refusals where execution = ?

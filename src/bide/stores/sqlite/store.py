@@ -20,7 +20,7 @@ from bide.engine.moves import Claimed, Handover, Move
 from bide.engine.rows import Needs, Rows
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
-from bide.model.ids import ExecutionId, InteractionId, UnitId
+from bide.model.ids import ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import (
     DeadLetter,
     Execution,
@@ -28,6 +28,7 @@ from bide.model.records import (
     JournalFact,
     Record,
     Refusal,
+    Reject,
     SubmitKey,
     Unit,
 )
@@ -69,7 +70,7 @@ _UNIT_COLUMNS = 18
 _INTERACTION_COLUMNS = 24
 _CHANGE_POLL_S = 0.01
 _RETIRED_TABLES = (
-    "results", "refusals", "interactions", "units", "journal", "dead_letters", "inputs",
+    "results", "rejects", "refusals", "interactions", "units", "journal", "dead_letters", "inputs",
     "executions",
 )  # fmt: skip
 
@@ -162,6 +163,11 @@ class SqliteStore:
         keys = (execution, unit, first_item, limit)
         return [_interaction(row) for row in await self._fetch("answers_page", keys)]
 
+    async def items(self, unit: UnitId, first_item: int, limit: int) -> list[Interaction]:
+        """A page of a unit's items."""
+        rows = await self._fetch("items_page", (*unit, first_item, limit))
+        return [_interaction(row) for row in rows]
+
     async def results(
         self, tenant: str, execution: ExecutionId, first_item: int, limit: int
     ) -> list[bytes]:
@@ -241,6 +247,18 @@ class SqliteStore:
         """Why an execution did not succeed."""
         rows = await self._fetch("dead_letter", (execution, tenant))
         return _dead_letter(rows[0]) if rows else None
+
+    async def rejects(
+        self, tenant: str, *, pipeline: str | None, after: RejectId | None, limit: int
+    ) -> list[Reject]:
+        """A page of rejects, the newest execution first."""
+        keys = (tenant, pipeline, *(after or (None, None, None)), limit)
+        return [Reject(*row) for row in await self._fetch("rejects_page", keys)]
+
+    async def reject(self, tenant: str, id: RejectId) -> Reject | None:
+        """One reject, with its body."""
+        rows = await self._fetch("reject_by_id", (*id, tenant))
+        return Reject(*rows[0]) if rows else None
 
     async def refusals(self, tenant: str, interaction: InteractionId) -> list[Refusal]:
         """Conflicting and late completions of an interaction."""
@@ -436,6 +454,7 @@ def _write(db: apsw.Connection, rows: Rows) -> None:
         ("new_inputs", rows.inputs),
         ("new_facts", rows.journal),
         ("put_results", rows.results),
+        ("put_rejects", rows.rejects),
         ("new_dead_letters", rows.dead_letters),
         ("new_refusals", rows.refusals),
     )

@@ -47,6 +47,7 @@ from bide.testing.store_contract.reading import (
     TestTenantWall,
     TestUpkeep,
 )
+from bide.testing.store_contract.redriving import TestAskAgain, TestRedrive, TestRejects
 from bide.testing.store_contract.running import TestClaim, TestHandover, TestLease, TestSegment
 from bide.testing.store_contract.submitting import TestSubmit
 from bide.testing.store_contract.waiting import TestPark, TestReplay, TestStream
@@ -56,6 +57,7 @@ __all__ = [
     "StoreFactory",
     "TestAbsentRows",
     "TestAdmit",
+    "TestAskAgain",
     "TestCancelledCaller",
     "TestClaim",
     "TestCloseBehind",
@@ -72,6 +74,8 @@ __all__ = [
     "TestPark",
     "TestPending",
     "TestPoison",
+    "TestRedrive",
+    "TestRejects",
     "TestReplay",
     "TestSegment",
     "TestStream",

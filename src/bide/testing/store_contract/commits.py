@@ -8,6 +8,7 @@ import pytest
 
 from bide.engine.moves import (
     Append,
+    AskAgain,
     Cancel,
     CloseBehind,
     Expire,
@@ -24,6 +25,7 @@ from bide.engine.moves import (
     Park,
     Received,
     Retry,
+    StoreRejects,
     StoreResults,
     Submitted,
     Unstorable,
@@ -43,6 +45,10 @@ from bide.testing.store_contract.harness import (
     asking,
     boundary,
     expect,
+    redrive_of,
+    reject_of,
+    take_over,
+    taking_over,
 )
 
 
@@ -154,6 +160,30 @@ async def _results(driver: Driver) -> Pair:
     return Pair(move, replace(move, bodies=(b"1", b"other")))
 
 
+async def _rejects(driver: Driver) -> Pair:
+    execution = (await driver.running()).execution
+    move = StoreRejects(execution.id, execution.fence, (reject_of(execution, 0),))
+    return Pair(move, replace(move, rejects=(reject_of(execution, 0, "another reason"),)))
+
+
+async def _redrive(driver: Driver) -> Pair:
+    move = redrive_of(driver, await driver.failed())
+    return Pair(move, replace(move, execution=driver.new_id(), digest=b"await"))
+
+
+async def _take_over(driver: Driver) -> Pair:
+    stream = await driver.parked_stream(3)
+    await driver.one(answer(stream.item(1), failure=Failure("declined", "no")))
+    claimed, old = await taking_over(driver, stream.unit)
+    return Pair(await take_over(driver, claimed, old, 0, 2), None)
+
+
+async def _ask_again(driver: Driver) -> Pair:
+    stream = await driver.parked_stream(3, at=replace(boundary(), tolerated=1))
+    await driver.one(answer(stream.item(1), failure=Failure("declined", "no")))
+    return Pair(AskAgain(stream.item(1), TENANT, b'{"item":1}', True), None)
+
+
 class Verb(NamedTuple):
     """A move to try twice, and what the second of two equal or conflicting ones is told."""
 
@@ -181,6 +211,10 @@ VERBS: dict[str, Verb] = {
     "expire unit": _verb(_expire_unit, "refused"),
     "close behind": _verb(_close_behind, "refused"),
     "store results": _verb(_results, "made", "made"),
+    "store rejects": _verb(_rejects, "made", "made"),
+    "redrive": _verb(_redrive, "duplicate", "key taken"),
+    "take over": _verb(_take_over, "made"),
+    "ask again": _verb(_ask_again, "refused"),
     "finish": _verb(_finish, "refused", "refused"),
     "retry": _verb(_retry, "refused", "refused"),
     "give back": _verb(_give_back, "refused"),
@@ -196,7 +230,7 @@ def told(outcome: Outcome) -> str:
     if isinstance(outcome, Received):
         return "made" if outcome.outcome == "applied" else str(outcome.outcome)
     return {
-        "Moved": "made", "Settled": "made", "KeyTaken": "key taken", "Refused": "refused",
+        "Moved": "made", "Settled": "made", "AskedAgain": "made", "KeyTaken": "key taken", "Refused": "refused",
         "Mismatch": "mismatch", "Unstorable": "unstorable",
     }[type(outcome).__name__]  # fmt: skip
 

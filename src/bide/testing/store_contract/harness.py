@@ -29,21 +29,24 @@ from bide.engine.moves import (
     OpenUnit,
     Outcome,
     Park,
+    Redrive,
     Submit,
     Submitted,
+    TakeOver,
 )
 from bide.engine.running import ClaimOffer
-from bide.model.ids import ExecutionId, InteractionId, UnitId, compose_execution_id
+from bide.model.ids import ExecutionId, InteractionId, RejectId, UnitId, compose_execution_id
 from bide.model.records import (
     DeadLetter,
     Execution,
     Interaction,
     JournalFact,
     Refusal,
+    Reject,
     Unit,
     replace,
 )
-from bide.model.status import ExecutionStatus
+from bide.model.status import ExecutionStatus, UnitStatus
 from bide.spi.clock import Clock
 from bide.spi.store import Asked, ExecutionQuery, Overdue, PendingQuery, Store
 from bide.testing.clock import FakeClock
@@ -151,6 +154,7 @@ class Dump(NamedTuple):
     refusals: dict[InteractionId, list[Refusal]]
     journal: dict[ExecutionId, list[JournalFact]]
     dead_letters: dict[ExecutionId, DeadLetter]
+    rejects: dict[RejectId, Reject]
     results: dict[ExecutionId, list[bytes]]
     pending: dict[str, list[Asked]]
     counts: dict[ExecutionStatus, int]
@@ -313,7 +317,7 @@ class Driver:
         """Everything that the read verbs show."""
         store = self.store
         dump = Dump(
-            {}, {}, {}, {}, {}, {}, {}, {}, {},
+            {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
             {s: n for s, n in (await store.count_by_status(None, None)).items() if n},
             await store.overdue(LIMIT),
             await store.next_due(FINGERPRINTS),
@@ -322,6 +326,11 @@ class Driver:
             dump.pending[tenant] = await store.pending(PendingQuery(tenant, limit=LIMIT))
             for letter in await store.dead_letters(tenant, pipeline=None, before=None, limit=LIMIT):
                 dump.dead_letters[letter.execution] = letter
+            for reject in await store.rejects(tenant, pipeline=None, after=None, limit=LIMIT):
+                whole = await store.reject(tenant, reject.id)
+                assert whole is not None
+                assert replace(whole, body=b"") == reject
+                dump.rejects[reject.id] = whole
             for execution in await store.executions(ExecutionQuery(tenant, limit=LIMIT)):
                 await self._dump_execution(dump, execution)
         return dump
@@ -334,7 +343,10 @@ class Driver:
         dump.results[id] = await store.results(tenant, id, 0, LIMIT)
         for unit in await store.units(tenant, id):
             dump.units[unit.id] = unit
-            ids = [InteractionId(*unit.id, item) for item in range(unit.appended)]
+            items = await store.items(unit.id, 0, LIMIT)
+            ids = [
+                item.id._replace(generation=n) for item in items for n in range(item.generation + 1)
+            ]
             for asked in await store.interactions_by_id(tenant, ids):
                 assert asked is not None
                 assert asked.unit == unit
@@ -358,6 +370,46 @@ class Driver:
         if self.factory.faults is None:
             pytest.skip(f"{self.factory.name}: a commit of it has no unknown outcome")
         return self.factory.faults(self.store)
+
+
+def redrive_of(
+    driver: Driver, source: ExecutionId, unit: Unit | None = None, *, name: str | None = None
+) -> Redrive:
+    """Do an execution again, from the start or from a unit; named by it unless said otherwise."""
+    return Redrive(
+        driver.new_id(), TENANT, "orders", unit.fingerprint if unit else START, b"{}", source,
+        name or source.hex(), b"await" if unit else b"start", None, unit,
+    )  # fmt: skip
+
+
+async def taking_over(driver: Driver, source: UnitId) -> tuple[Claimed, Unit]:
+    """An execution that redrives another from a unit and has just been claimed; and that unit."""
+    units = await driver.store.units(TENANT, source.execution)
+    old = next(unit for unit in units if unit.id == source)
+    move = redrive_of(driver, source.execution, old)
+    expect(await driver.one(move), Submitted)
+    claimed = next(one for one in await driver.claim() if one.execution.id == move.execution)
+    return claimed, old
+
+
+async def take_over(
+    driver: Driver, claimed: Claimed, old: Unit, first: int, limit: int
+) -> TakeOver:
+    """A batch of what it takes over."""
+    items = await driver.store.items(old.id, first, limit)
+    done = old.status is UnitStatus.COMPLETED
+    execution = claimed.execution
+    total = old.total or 0
+    return TakeOver(execution.id, execution.fence, 1, first, tuple(items), total, done, True)
+
+
+def reject_of(execution: Execution, item: int, reason: str = "no good") -> Reject:
+    """An item that a step left out."""
+    body = b'{"item":%d}' % item
+    return Reject(
+        execution.id, 1, item, execution.tenant, execution.pipeline, "check", digest_of(body),
+        reason, body, 0,
+    )  # fmt: skip
 
 
 def answer(

@@ -29,6 +29,7 @@ from bide.engine.moves import (
     Refused,
     Retry,
     Settled,
+    StoreRejects,
     StoreResults,
 )
 from bide.engine.transitions import (
@@ -53,6 +54,7 @@ from bide.testing.store_contract.harness import (
     answers_to,
     asking,
     boundary,
+    reject_of,
 )
 
 
@@ -180,6 +182,7 @@ TRIES: dict[str, Try] = {
     "append": Try(None, unit_open=True),
     "close": Try(ExecutionEvent.PARKED, unit_open=True),
     "store results": Try(None, unit_open=None),
+    "store rejects": Try(None, unit_open=None),
     "finish": Try(ExecutionEvent.SUCCEEDED, unit_open=False),
     "retry": Try(ExecutionEvent.RETRY_SCHEDULED, unit_open=None),
     "give back": Try(ExecutionEvent.GIVEN_BACK, unit_open=None),
@@ -198,6 +201,7 @@ def _move(name: str, execution: Execution) -> Move:
         "append": stream.append(2, 2),
         "close": stream.close(2),
         "store results": StoreResults(id, fence, 0, (b"1",)),
+        "store rejects": StoreRejects(id, fence, (reject_of(execution, 0),)),
         "finish": Finish(id, fence, 2, b"1"),
         "retry": Retry(id, fence, 0, 1, 10, "down"),
         "give back": GiveBack(id, fence),

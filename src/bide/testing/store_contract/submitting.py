@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bide.engine.moves import Cancel, KeyTaken, Move, Refused, Submit, Submitted
+from bide.engine.moves import Cancel, KeyTaken, Move, Refused, Submitted
 from bide.model.records import replace
 from bide.model.status import ExecutionStatus, JournalKind
 from bide.spi.store import ExecutionQuery
@@ -173,12 +173,3 @@ class TestSubmit:
             outcomes = [expect(one, Submitted) for one in [*ours.outcomes, *theirs.outcomes]]
             assert sum(not outcome.duplicate for outcome in outcomes) == 50
             assert len(await other.executions(ExecutionQuery(TENANT, limit=200))) == 50
-
-    async def test_names_what_was_redriven(self, driver: Driver) -> None:
-        """A redrive is a new execution that names the one it came from."""
-        failed = await driver.failed()
-        move: Submit = replace(driver.submission(), redriven_from=failed)
-
-        await driver.one(move)
-
-        assert (await driver.execution(move.execution)).redriven_from == failed

@@ -25,7 +25,8 @@ create table executions (
     error_message text check (not instr(error_message, char(0))),
     result blob,
     result_count integer,
-    redriven_from blob
+    redriven_from blob,
+    entry text
 ) without rowid;
 
 -- What somebody has to look at, by what a worker can run. Parked and ended executions are not in it.
@@ -137,6 +138,20 @@ create table dead_letters (
     step_id text check (not instr(step_id, char(0))),
     attempts integer not null,
     created_at integer not null
+) without rowid;
+
+create table rejects (
+    execution blob not null,
+    step_index integer not null,
+    item integer not null,
+    tenant text not null,
+    pipeline text not null,
+    step_id text not null,
+    fingerprint blob not null,
+    reason text not null check (not instr(reason, char(0))),
+    body blob not null,
+    created_at integer not null,
+    primary key (execution, step_index, item)
 ) without rowid;
 
 create table refusals (
