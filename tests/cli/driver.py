@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from bide import App, Await, Inbox, NonRetryable, Pipeline
+from bide import App, Await, Inbox, NonRetryable, Pipeline, RejectItem
 
 
 class Order(BaseModel):
@@ -49,10 +49,21 @@ def double(number: int) -> int:
     return 2 * number
 
 
+def numbers(count: int) -> Iterator[int]:
+    yield from range(count)
+
+
+def pick(number: int) -> int:
+    if number == 2:
+        raise RejectItem("not two")
+    return number
+
+
 decide = Await("Decide", Order, Verdict, via=Inbox("kitchen"), timeout="1h")
 orders = Pipeline("orders", Order).then(check).wait(decide).then(write)
 doubles = Pipeline("doubles", int).then(double)
-app = App(orders, doubles)
+picks = Pipeline("picks", int).then(numbers).then(pick)
+app = App(orders, doubles, picks)
 '''
 
 

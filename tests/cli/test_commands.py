@@ -425,3 +425,61 @@ def test_an_error_nobody_expected_is_one_line_too(
 
     assert "ZeroDivisionError" in line
     assert "Traceback" in bide("executions").err
+
+
+# --- redrive ----------------------------------------------------------------------------------
+
+
+def test_redrive_makes_one_new_execution(bide: Cli) -> None:
+    """It prints the new id; a repeat gives the same one, and `--again` another."""
+    failed = bide.submit("orders", '{"id": -1}')
+    bide.work(failed)
+
+    made = bide("dlq", "redrive", failed)
+    same = bide("dlq", "redrive", failed, "--json")
+    other = bide("dlq", "redrive", failed, "--again", "--json")
+
+    assert same.json["executionId"] == made.out.strip()
+    assert same.json["duplicate"] is True
+    assert other.json["executionId"] != made.out.strip()
+    shown = bide("show", made.out.strip())
+    assert f"redriven from  {failed}" in shown.out
+    assert bide("show", made.out.strip(), "--json").json["redrivenFrom"] == failed
+
+
+def test_redrive_from_an_await_asks_again(bide: Cli) -> None:
+    """The failed question is asked anew, as a question of the new execution."""
+    question = bide.parked()
+    bide("complete", question, "--fail", "busy:no hands")
+
+    made = bide("dlq", "redrive", question.split("_")[0], "--from", "await")
+    bide.work(made.out.strip())
+
+    [asked] = bide("pending", "--json").lines
+    assert asked["interactionId"] == f"{made.out.strip()}_1_0"
+
+
+def test_redrive_says_what_cannot_be(bide: Cli) -> None:
+    """What waits, what is unknown, an ended await's item, and a word that is none."""
+    question = bide.parked()
+
+    assert "WAITING_EXTERNAL" in bide("dlq", "redrive", question.split("_")[0]).complaint()
+    assert "only an item that failed" in bide("dlq", "redrive", question).complaint()
+    assert "no execution" in bide("dlq", "redrive", UNKNOWN).complaint()
+    assert "no reject" in bide("dlq", "redrive", f"{UNKNOWN}_r1_0").complaint()
+    assert "start or await" in bide("dlq", "redrive", UNKNOWN, "--from", "x").complaint()
+
+
+def test_rejects_are_listed_shown_and_redriven(bide: Cli) -> None:
+    """`dlq ls --rejects`, `dlq show` and `dlq redrive` know an item that a step left out."""
+    execution = bide.submit("picks", "3")
+    bide.work(execution)
+
+    [listed] = bide("dlq", "ls", "--rejects", "--json").lines
+    shown = bide("dlq", "show", listed["rejectId"], "--json").json
+    made = bide("dlq", "redrive", listed["rejectId"])
+
+    assert (shown["item"], shown["reason"], shown["stepId"]) == (2, "not two", "pick")
+    assert listed["rejectId"] in bide("dlq", "ls", "--rejects").out
+    assert "not two" in bide("dlq", "show", listed["rejectId"]).out
+    assert bide("show", made.out.strip(), "--json").json["redrivenFrom"] == execution

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Tag
 
-from bide import Await, Inbox, NonRetryable, Pipeline
+from bide import Await, Inbox, NonRetryable, Pipeline, RejectItem
 
 
 class Order(BaseModel):
@@ -41,8 +41,19 @@ def same(value: Any) -> Any:
     return value
 
 
+def upto(count: int) -> Iterator[int]:
+    yield from range(count)
+
+
+def no_thirds(number: int) -> int:
+    if number % 3 == 2:
+        raise RejectItem("no thirds")
+    return number
+
+
 decide = Await("Approve Order", Order, Decision, via=Inbox(group="kitchen"), timeout="30m")
 orders = Pipeline("orders", Order).wait(decide).then(outcome)
 numbers = Pipeline("numbers", int).then(count)
 refusals = Pipeline("refusals", str).then(refuse)
+picks = Pipeline("picks", int).then(upto).then(no_thirds)
 echo = Pipeline("echo", Any).then(same)

@@ -7,13 +7,8 @@ again after a fork, since a child does not inherit its parent's threads.
 import asyncio
 import os
 import threading
-<<<<<<< HEAD
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
-from typing import Any, Generic, Self, overload
-=======
-from collections.abc import Coroutine, Iterable, Iterator
 from typing import Any, Generic, Literal, Self, overload
->>>>>>> f686b60 (Redrive executions and rejects; ask for a failed item again)
 
 from typing_extensions import TypeVar
 

@@ -48,11 +48,7 @@ from bide.model.ids import (
     parse_interaction,
     parse_reject,
 )
-<<<<<<< HEAD
-from bide.model.records import DeadLetter, Execution, JournalFact
-=======
-from bide.model.records import DeadLetter, Execution, Reject, Unit
->>>>>>> f686b60 (Redrive executions and rejects; ask for a failed item again)
+from bide.model.records import DeadLetter, Execution, JournalFact, Reject, Unit
 from bide.model.status import ExecutionStatus, JournalKind
 from bide.planning import canonical
 from bide.planning.plan import Plan
