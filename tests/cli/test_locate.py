@@ -12,7 +12,11 @@ PLAIN = "from bide import App, Pipeline\ndef same(x: int) -> int: return x\napp 
 
 def test_the_working_directory_is_importable_first_of_all(shop: Path) -> None:
     """MODULE:APP is looked up where the user stands."""
-    assert [pipeline.name for pipeline in find_app("shop:app").pipelines] == ["orders", "doubles"]
+    assert [pipeline.name for pipeline in find_app("shop:app").pipelines] == [
+        "orders",
+        "doubles",
+        "picks",
+    ]
 
 
 def test_the_environment_comes_before_the_project(

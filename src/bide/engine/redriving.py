@@ -168,13 +168,15 @@ def decide_take_over(
 def _taken_over(item: Interaction, unit: Unit, move: TakeOver, now: int) -> Interaction:
     """An item as it was answered; else asked for anew."""
     mine = replace(item, execution=unit.execution, unit=unit.number, generation=0)
+    # It is this unit's from now on; when it was answered, the old row tells.
+    kept = replace(mine, created_at=now, updated_at=now, duplicates=0, refusals=0)
     if item.answer is not None or item.output is not None:
-        return replace(mine, duplicates=0, refusals=0)
+        return kept
     if not move.completed:
         return _asked_anew(mine, unit, now, dispatched=move.dispatched)
     # Missing, as the old unit tolerated; what its end left open is closed.
     status = item.status if item.status.is_terminal else InteractionStatus.CANCELLED
-    return replace(mine, status=status, duplicates=0, refusals=0)
+    return replace(kept, status=status)
 
 
 def _asked_anew(item: Interaction, unit: Unit, now: int, *, dispatched: bool) -> Interaction:

@@ -527,7 +527,7 @@ class SegmentTask:
         old = next((one for one in of_source if one.step_id == unit.step_id), None)
         first, size = unit.appended, self._tools.settings.page_items
         while old is not None and old.total is not None:
-            items = await self._tools.store.items(old.id, first, size)
+            items = await self._tools.store.askings(old.id, first, size)
             if first + len(items) < min(old.total, first + size):
                 break
             move = TakeOver(

@@ -172,7 +172,7 @@ class Store(Protocol):
         """
         ...
 
-    async def items(self, unit: UnitId, first_item: int, limit: int) -> list[Interaction]:
+    async def askings(self, unit: UnitId, first_item: int, limit: int) -> list[Interaction]:
         """The last asking for each item of a unit from `first_item` on, by item, whole."""
         ...
 

@@ -239,7 +239,7 @@ class MemoryStore:
         ]
         return items[:limit]
 
-    async def items(self, unit: UnitId, first_item: int, limit: int) -> list[Interaction]:
+    async def askings(self, unit: UnitId, first_item: int, limit: int) -> list[Interaction]:
         """Items from `first_item` on."""
         found = [one for one in self.data.interactions_of(unit) if one.item >= first_item]
         return found[:limit]

@@ -271,7 +271,9 @@ class Walk(RuleBasedStateMachine):
         source = row.redriven_from or row.id
         known = [each for each in self.units_of(source) if each.total is not None]
         old = known[-1] if known else None
-        items = self.run(self.driver.store.items(old.id, first, rng.choice([1, 2]))) if old else []
+        items = (
+            self.run(self.driver.store.askings(old.id, first, rng.choice([1, 2]))) if old else []
+        )
         total = old.total if old and old.total is not None else 1
         done = old is not None and old.status is UnitStatus.COMPLETED
         return TakeOver(row.id, row.fence, row.units, first, tuple(items), total, done, True)

@@ -130,7 +130,7 @@ from interactions
 where execution = ? and unit = ? and item >= ?
 group by item order by item limit ?
 
--- name: items_page
+-- name: askings_page
 select execution, unit, item, max(generation), tenant, step_id, status, group_name, assignee,
     deadline_at, created_at, updated_at, key, request, fallback, answer, output, answer_digest,
     actor, source, duplicates, refusals, error_code, error_message

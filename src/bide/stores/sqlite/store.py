@@ -163,9 +163,9 @@ class SqliteStore:
         keys = (execution, unit, first_item, limit)
         return [_interaction(row) for row in await self._fetch("answers_page", keys)]
 
-    async def items(self, unit: UnitId, first_item: int, limit: int) -> list[Interaction]:
+    async def askings(self, unit: UnitId, first_item: int, limit: int) -> list[Interaction]:
         """A page of a unit's items."""
-        rows = await self._fetch("items_page", (*unit, first_item, limit))
+        rows = await self._fetch("askings_page", (*unit, first_item, limit))
         return [_interaction(row) for row in rows]
 
     async def results(

@@ -38,6 +38,7 @@ from bide.testing.store_contract.harness import (
     asking,
     boundary,
     expect,
+    redrive_of,
 )
 
 
@@ -129,7 +130,7 @@ class TestExecutions:
     async def test_redrives(self, driver: Driver) -> None:
         """Executions that were made for another one are found by it, newest first."""
         ended = await driver.failed()
-        made = [replace(driver.submission(), redriven_from=ended) for _ in range(2)]
+        made = [redrive_of(driver, ended, name=name) for name in ("first", "second")]
         await driver.do(*made)
 
         found = await driver.store.executions(ExecutionQuery(TENANT, redriven_from=ended))

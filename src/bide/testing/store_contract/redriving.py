@@ -111,7 +111,7 @@ class TestRedrive:
     async def test_takes_answers_over(self, driver: Driver) -> None:
         """Items keep their answers; the others are asked anew, with deadlines as long as before."""
         stream = await _failed_stream(driver)
-        old_rows = await driver.store.items(stream.unit, 0, 9)
+        old_rows = await driver.store.askings(stream.unit, 0, 9)
         driver.clock.advance(HOUR)
         claimed, old = await taking_over(driver, stream.unit)
         assert claimed.reopened is not None
@@ -310,7 +310,7 @@ class TestAskAgain:
         assert receipts == [ReceiptOutcome.LATE, ReceiptOutcome.APPLIED]
         rows = await driver.store.answers(failed.execution, 1, 0, 9)
         assert [row.answer for row in rows] == [b'"first"', b'"new"', None]
-        items = await driver.store.items(UnitId(failed.execution, 1), 0, 9)
+        items = await driver.store.askings(UnitId(failed.execution, 1), 0, 9)
         assert [row.id[2:] for row in items] == [(0, 0), (1, 1), (2, 0)]
 
     async def test_takes_part_in_its_unit(self, driver: Driver) -> None:
