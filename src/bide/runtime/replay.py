@@ -205,6 +205,8 @@ class Replay:
             "appended": unit.appended,
             "total": unit.total,
             "settled": unit.settled,
+            "missing": unit.missing,
+            "deadlineEpochMs": unit.deadline_at,
             "fingerprint": unit.fingerprint,
             "createdAtEpochMs": unit.created_at,
             "updatedAtEpochMs": unit.updated_at,
