@@ -17,11 +17,13 @@ from bide import (
     NotRedrivable,
     Pipeline,
     RejectItem,
+    StoreUnavailable,
     SubmitConflict,
     UnknownExecution,
     branch,
 )
-from tests.integration.support import answer_all
+from bide.engine.moves import TakeOver
+from tests.integration.support import answer_all, eventually, quick
 
 ABSENT = "018f2c3a-7d11-7abc-8def-0123456789ab"
 
@@ -385,3 +387,43 @@ def lambda_free(switch: Switch) -> Callable[[int], int]:
         return int(switch.pass_on(number))
 
     return pass_on
+
+
+async def test_a_crash_in_the_middle(file: str) -> None:
+    """A worker that dies while it takes answers over is followed by one that goes on after them."""
+    switch = Switch()
+    ask = Await("Ask", int, int, via=Inbox(), timeout="1d")
+
+    def check(numbers: Iterator[int]) -> list[int]:
+        return list(switch.pass_on(list(numbers)))
+
+    pipeline = Pipeline("many", int).then(each).wait(ask).then(check)
+    settings = quick(page_items=10, lease_ms=300, lease_renew_ms=100, stop_timeout_ms=1)
+    async with App(pipeline, store=file, settings=settings).running() as app:
+        first = await app.submit(pipeline, 95)
+        await first.parked(ask, timeout=30)
+        await answer_all(app, ask, lambda number: number)
+        await failed(first)
+    switch.broken = False
+    async with App(pipeline, store=file, settings=settings).running() as app:
+        store, moves = app._open.store, app._open.store.transact
+        taken = 0
+
+        async def dying(batch: Any, handover: Any = None) -> Any:
+            nonlocal taken
+            taken += any(isinstance(move, TakeOver) for move in batch)
+            if taken > 3:
+                raise StoreUnavailable("the machine is gone")
+            return await moves(batch, handover)
+
+        store.transact = dying  # type: ignore[method-assign]  # as above
+        again = await app.redrive(first.execution_id, from_="await")
+        await eventually(lambda: taken > 3)
+        store.transact = moves  # type: ignore[method-assign]  # for the stop
+
+    async with App(pipeline, store=file, settings=settings).running() as app:
+        resumed = app.execution(pipeline, again.execution_id)
+
+        assert await resumed.result(timeout=30) == list(range(95))
+        [unit] = await app.service.units("default", again.execution_id)
+        assert (unit.appended, unit.settled, unit.total) == (95, 95, 95)

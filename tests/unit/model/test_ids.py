@@ -7,13 +7,16 @@ from hypothesis import strategies as st
 from bide.model.ids import (
     ExecutionId,
     InteractionId,
+    RejectId,
     UnitId,
     compose_execution_id,
     format_execution,
     format_interaction,
+    format_reject,
     format_unit,
     parse_execution,
     parse_interaction,
+    parse_reject,
 )
 
 executions = st.binary(min_size=16, max_size=16).map(ExecutionId)
@@ -98,3 +101,22 @@ class TestWrittenForm:
         ]  # fmt: skip
 
         assert sorted(set(paths)) == paths
+
+
+class TestRejects:
+    @given(st.builds(RejectId, executions, numbers, numbers))
+    def test_round_trip(self, reject: RejectId) -> None:
+        """What is written is read back, and is the id of nothing else."""
+        text = format_reject(reject)
+
+        assert parse_reject(text) == reject
+        assert parse_interaction(text) is None
+        assert parse_execution(text) is None
+
+    @pytest.mark.parametrize(
+        "text",
+        ["", E, f"{E}_1_2", f"{E}_r1", f"{E}_r1_2_3", f"{E}_r01_2", f"{E}_r1_02", f"{E}_R1_2"],
+    )
+    def test_no_other_form_is_read(self, text: str) -> None:
+        """A reject has exactly one name."""
+        assert parse_reject(text) is None
