@@ -416,10 +416,10 @@ async def test_a_crash_in_the_middle(file: str) -> None:
                 raise StoreUnavailable("the machine is gone")
             return await moves(batch, handover)
 
-        store.transact = dying  # type: ignore[method-assign]  # as above
+        store.transact = dying  # type: ignore[method-assign]  # a store that dies
         again = await app.redrive(first.execution_id, from_="await")
         await eventually(lambda: taken > 3)
-        store.transact = moves  # type: ignore[method-assign]  # for the stop
+        store.transact = moves  # type: ignore[method-assign]  # it lives again
 
     async with App(pipeline, store=file, settings=settings).running() as app:
         resumed = app.execution(pipeline, again.execution_id)
