@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from bide.engine.moves import (
+    Cancel,
     CloseBehind,
     Expire,
     Failure,
@@ -356,3 +357,17 @@ class TestCloseBehind:
         assert {row.status for row in dump.interactions.values()} == {
             InteractionStatus.FAILED, InteractionStatus.CANCELLED,
         }  # fmt: skip
+
+    async def test_none_is_passed_over(self, driver: Driver) -> None:
+        """What a sweep has found and not closed is found again, whoever looked in between."""
+        streams = [await driver.parked_stream(7) for _ in range(2)]
+        await driver.do(*[Cancel(stream.id, TENANT, "not wanted") for stream in streams])
+        await driver.store.overdue(5)
+
+        while left := (await driver.store.overdue(3)).left_open:
+            await driver.store.overdue(2)
+            await driver.do(*[CloseBehind(id) for id in left[1:] or left])
+
+        for stream in streams:
+            [unit] = await driver.store.units(TENANT, stream.id)
+            assert unit.settled == 7

@@ -6,6 +6,7 @@ import pytest
 
 from bide.engine.ending import status_behind
 from bide.engine.moves import (
+    AskAgain,
     CloseBehind,
     Expire,
     ExpireUnit,
@@ -175,6 +176,25 @@ class TestCollect:
         assert await end_of(driver, stream) == GOES_ON
         assert [taken(row) for row in rows] == [None, b"1", b"2"]
         assert missing_because(rows[0]) == "timed-out"
+
+    async def test_pages_of_items_asked_again(self, driver: Driver) -> None:
+        """Of an item that was asked again its last asking counts, wherever a page begins."""
+        stream = await driver.parked_stream(4, at=TWO)
+        again = [AskAgain(stream.item(item), TENANT, b"{}", True) for item in (1, 2)]
+        await driver.do(*failures_of(stream, [1, 2]))
+        await driver.do(*again, *answers_to(stream, [0, 3]))
+        await driver.do(
+            answer(stream.item(2)._replace(generation=1), b"22"),
+            answer(stream.item(1)._replace(generation=1), failure=DECLINED),
+        )
+
+        pages = [await driver.store.answers(stream.id, 1, first, 2) for first in (0, 1, 2, 4)]
+
+        assert await end_of(driver, stream) == GOES_ON
+        assert [[(row.item, row.generation) for row in page] for page in pages] == [
+            [(0, 0), (1, 1)], [(1, 1), (2, 1)], [(2, 1), (3, 0)], [],
+        ]  # fmt: skip
+        assert [taken(row) for row in (*pages[0], *pages[2])] == [b"0", None, b"22", b"3"]
 
     async def test_fallbacks_are_answers(self, driver: Driver) -> None:
         """An item that timed out with a fallback is not missing; one that failed is."""
