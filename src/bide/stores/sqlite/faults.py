@@ -26,6 +26,10 @@ class Faults:
         """Lose the outcome of the next commit, before or `after` it became durable."""
         self._fail_next = after
 
+    def disarm(self) -> None:
+        """Let the next commit pass after all."""
+        self._fail_next = None
+
     def before_commit(self) -> None:
         """Run by the writer with the transaction complete and not yet committed."""
         self._commits += 1

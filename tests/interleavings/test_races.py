@@ -1,0 +1,114 @@
+"""Every pair of racing moves, in either order, with a mishap at either, on real SQLite.
+
+Transactions do not overlap: a store's lock puts them in one order. So the orders of two
+transactions are two, and what can go wrong beside is that a process dies, or a commit's outcome is
+lost, at the first or at the second.
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.interleavings.racing import (
+    MOVES,
+    STAGES,
+    Mishap,
+    Table,
+    check_legal,
+    ended_first,
+    is_made,
+    look,
+)
+
+#: Moves of which either can win, by where they race: it is made when it comes first, and refused
+#: when the other one did.
+RIVALS = {
+    "running": [
+        ("park", "claim"), ("park", "finish"), ("park", "retry"), ("cancel", "finish"),
+        ("claim", "finish"), ("finish", "retry"),
+    ],
+    "parked": [
+        ("admit", "admit another"), ("admit", "admit a failure"), ("admit", "expire"),
+        ("admit another", "expire"), ("admit a failure", "expire"), ("admit a failure", "cancel"),
+        ("expire", "cancel"),
+    ],
+    "reading": [
+        ("append", "close"), ("close", "claim"), ("close", "retry"), ("admit", "admit another"),
+        ("admit", "expire"), ("admit a failure", "cancel"), ("expire", "cancel"),
+    ],
+    "last item": [
+        ("admit", "admit another"), ("admit", "admit a failure"), ("admit", "expire"),
+        ("admit a failure", "cancel"), ("expire", "cancel"),
+    ],
+}  # fmt: skip
+#: Moves of which the first forbids the second, while the second leaves room for the first: what
+#: raises the fence, or ends the unit, against what needs them.
+BINDING = {
+    "running": [("cancel", "park"), ("cancel", "claim"), ("claim", "retry")],
+    "parked": [("cancel", "admit"), ("cancel", "admit another")],
+    "reading": [
+        ("admit a failure", "append"), ("admit a failure", "close"), ("expire", "append"),
+        ("expire", "claim"), ("cancel", "append"), ("cancel", "close"), ("cancel", "admit"),
+        ("cancel", "claim"), ("claim", "append"), ("retry", "append"),
+    ],
+    "last item": [("cancel", "admit")],
+}  # fmt: skip
+
+
+@pytest.fixture
+async def table(tmp_path: Path) -> AsyncIterator[Table]:
+    made = Table(tmp_path)
+    await made.store.open()
+    yield made
+    await made.store.close()
+
+
+async def race(
+    table: Table, stage: str, moves: tuple[str, str], at: int = 0, mishap: Mishap = Mishap.NONE
+) -> tuple[bool, bool]:
+    """Make two moves, one of them with a mishap; gives which of them had its way."""
+    scene = await table.scene(stage)
+    made: list[bool] = []
+    dumps = []
+    for index, move in enumerate(moves):
+        made.append(is_made(await table.run(scene, move, mishap if index == at else Mishap.NONE)))
+        dumps.append(await look(scene))
+        check_legal(scene, dumps[-1])
+    ended_first(*dumps)
+    return made[0], made[1]
+
+
+@pytest.mark.parametrize("first", MOVES)
+@pytest.mark.parametrize("stage", STAGES)
+async def test_every_pair(table: Table, stage: str, first: str) -> None:
+    """Whichever move comes second, whatever befalls either, rows end in a legal state."""
+    for second in MOVES:
+        moves = (first, second)
+        calm = await race(table, stage, moves)
+        for at, move in enumerate(moves):
+            # What writes nothing has no commit to lose; a refused completion leaves its receipt.
+            if not calm[at] and not move.startswith("admit"):
+                continue
+            for mishap in (Mishap.CRASH, Mishap.LOST_BEFORE, Mishap.LOST_AFTER):
+                made = await race(table, stage, moves, at, mishap)
+                if mishap is not Mishap.CRASH:  # a repeat of what was made is told so
+                    assert made == calm, (second, at, mishap)
+
+
+def _pairs(of: dict[str, list[tuple[str, str]]]) -> list[tuple[str, str, str]]:
+    return [(stage, *pair) for stage, pairs in of.items() for pair in pairs]
+
+
+@pytest.mark.parametrize(("stage", "one", "other"), _pairs(RIVALS))
+async def test_both_winners_are_seen(table: Table, stage: str, one: str, other: str) -> None:
+    """Of two moves that exclude each other, the one that commits first has its way."""
+    assert await race(table, stage, (one, other)) == (True, False)
+    assert await race(table, stage, (other, one)) == (True, False)
+
+
+@pytest.mark.parametrize(("stage", "one", "other"), _pairs(BINDING))
+async def test_an_end_binds_at_once(table: Table, stage: str, one: str, other: str) -> None:
+    """What needs a fence or a unit is refused after what took it away, and made before it."""
+    assert await race(table, stage, (one, other)) == (True, False)
+    assert await race(table, stage, (other, one)) == (True, True)
