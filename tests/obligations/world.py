@@ -1,0 +1,254 @@
+"""A world in which processes die: apps over one set of rows, and a store that ends them."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from bide import App, Await, Inbox, Interaction, Many, Pipeline
+from bide.app import app as app_module
+from bide.engine.moves import (
+    Admit,
+    Append,
+    CloseUnit,
+    Finish,
+    Handover,
+    Mismatch,
+    Move,
+    OpenUnit,
+    Park,
+    Refused,
+    Submit,
+)
+from bide.engine.running import ClaimOffer
+from bide.errors import StoreUnavailable
+from bide.model.ids import ExecutionId, UnitId
+from bide.model.records import Interaction as Row
+from bide.model.status import InteractionStatus
+from bide.runtime.clock import system_clock
+from bide.runtime.plans import Plans
+from bide.runtime.runtime import Runtime
+from bide.settings import Settings
+from bide.spi.store import LeaseKey, Store, Transacted
+from bide.stores.memory import MemoryData, MemoryStore
+from bide.stores.sqlite.store import SqliteStore
+from bide.testing import FakeClock
+from bide.testing.store_contract import StoreFactory, check_invariants
+from bide.testing.store_contract.harness import Driver, Dump
+from tests.integration.support import PATIENCE_S, quick
+from tests.obligations.registry import Mode, Shape
+
+#: The commits after which a process may die.
+COMMITS: dict[str, type] = {
+    "submit": Submit, "park": Park, "open": OpenUnit, "append": Append, "close": CloseUnit,
+    "admit": Admit, "finish": Finish,
+}  # fmt: skip
+ITEMS = 5
+
+
+# --- a pipeline for each shape --------------------------------------------------------------------
+
+
+def numbers(count: int) -> Iterator[int]:
+    yield from range(count)
+
+
+def join(texts: Iterator[str]) -> str:
+    return ",".join(texts)
+
+
+def length(text: str) -> int:
+    return len(text)
+
+
+def _await(name: str, request: Any, answer: Any) -> Await[Any, Any, Any]:
+    return Await(name, request, answer, via=Inbox(), timeout="1d")
+
+
+def pipeline_of(shape: Shape) -> Pipeline[Any, Any]:
+    """A pipeline with such a boundary."""
+    start: Pipeline[Any, Any] = Pipeline("flow", int)
+    match shape:
+        case Shape.SCALAR:
+            return start.wait(_await("ask", int, str)).then(length)
+        case Shape.STREAM | Shape.EMPTY:
+            return start.then(numbers).wait(_await("ask", int, str)).then(join)
+        case Shape.ONE_TO_MANY:
+            return start.wait(_await("ask", int, Many[str])).then(join)
+        case Shape.MANY_TO_ONE:
+            return start.then(numbers).wait(_await("ask", Many[int], str)).then(length)
+        case Shape.MANY_TO_MANY:
+            return start.then(numbers).wait(_await("ask", Many[int], Many[str])).then(join)
+        case Shape.SEQUENTIAL:
+            first = start.wait(_await("ask", int, str)).then(length)
+            return first.wait(_await("ask again", int, str))
+
+
+def input_of(shape: Shape) -> int:
+    return 0 if shape is Shape.EMPTY else ITEMS
+
+
+def answer_to(shape: Shape, question: Interaction[Any, Any]) -> Any:
+    """What is answered to a question: the same whenever it is asked."""
+    request = question.request
+    if shape is Shape.ONE_TO_MANY:
+        return [f"<{index}>" for index in range(request)]
+    if shape is Shape.MANY_TO_MANY:
+        return [f"<{item}>" for item in request]
+    if shape is Shape.MANY_TO_ONE:
+        return "".join(f"<{item}>" for item in request)
+    return f"<{request}>"
+
+
+def result_of(shape: Shape) -> bytes:
+    """What comes out, whatever happened on the way."""
+    joined = ",".join(f"<{item}>" for item in range(input_of(shape)))
+    return {
+        Shape.SCALAR: b"3",
+        Shape.MANY_TO_ONE: b"15",
+        Shape.SEQUENTIAL: b'"<3>"',
+    }.get(shape, f'"{joined}"'.encode())
+
+
+# --- the world ------------------------------------------------------------------------------------
+
+
+class Mortal:
+    """A store as one process has it; once the process has died, it answers nothing."""
+
+    def __init__(self, store: Store, world: "World") -> None:
+        self._store = store
+        self._world = world
+        self._dead = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def _check(self) -> None:
+        if self._dead:
+            raise StoreUnavailable("the process has died")
+
+    async def transact(self, moves: Sequence[Move], handover: Handover | None = None) -> Transacted:
+        self._check()
+        done = await self._store.transact(moves, handover)
+        made = {
+            type(move)
+            for move, outcome in zip(moves, done.outcomes, strict=True)
+            if not isinstance(outcome, Refused | Mismatch)
+        }
+        fatal = made & self._world.fatal
+        if fatal:
+            self._world.fatal -= fatal
+            self._world.deaths += 1
+            self._dead = self._world.is_dead = True
+            self._check()
+        return done
+
+    async def claim(self, offer: ClaimOffer) -> Any:
+        self._check()
+        return await self._store.claim(offer)
+
+    async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
+        self._check()
+        return await self._store.renew(leases, lease_ms)
+
+
+@dataclass
+class Story:
+    """What is left of an execution, and what was seen of it on the way."""
+
+    dump: Dump
+    id: ExecutionId
+    #: Statuses in which interactions were listed.
+    listed: list[InteractionStatus]
+    #: What a segment would read of each unit.
+    answers: dict[UnitId, list[Row]]
+    deaths: int
+
+
+class World:
+    """Rows that outlive processes."""
+
+    def __init__(self, store: str, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+        self._data = MemoryData()
+        self._offset = 0
+        self.fatal: set[type] = set()
+        self.is_dead = False
+        self.deaths = 0
+
+    def _clock(self) -> int:
+        return system_clock() + self._offset
+
+    def _handle(self) -> Store:
+        if self._store == "memory":
+            return MemoryStore(self._clock, self._data)
+        return SqliteStore(str(self._folder / "bide.db"), self._clock)
+
+    def _open_runtime(self, url: str, plans: Plans, settings: Settings, **rest: Any) -> Runtime:
+        mortal: Any = Mortal(self._handle(), self)
+        return Runtime(mortal, plans, settings, self._clock, **rest)
+
+    async def live(self, shape: Shape, fatal: Iterable[type] = ()) -> Story:
+        """Run an execution to its end, through processes that die after the commits in `fatal`."""
+        self.fatal = set(fatal)
+        pipeline = pipeline_of(shape)
+        settings = quick(stop_timeout_ms=0, page_items=2)
+        listed: list[InteractionStatus] = []
+        with patch.object(app_module, "open_runtime", self._open_runtime):
+            async with asyncio.timeout(PATIENCE_S):
+                while not await self._life(App(pipeline, settings=settings), shape, listed):
+                    self.is_dead = False
+                    self._offset += 60_000  # longer than any lease
+        return await self._told(listed)
+
+    async def _life(self, app: App, shape: Shape, listed: list[InteractionStatus]) -> bool:
+        """One process; True when the execution has ended before it died."""
+        try:
+            async with app.running():
+                execution = await app.submit("flow", input_of(shape), idempotency_key="the one")
+                while not self.is_dead:
+                    if (await execution.status()).status.is_terminal:
+                        return not self.fatal or self.deaths > 0
+                    # The last first: items are read in their order whatever that of the answers.
+                    for question in reversed(await app.pending()):
+                        view = await app.service.interaction("default", question.interaction_id)
+                        assert view is not None
+                        listed.append(view.status)
+                        await app.complete(question, answer_to(shape, question), actor="ada")
+                    await asyncio.sleep(0.001)
+        except StoreUnavailable:
+            assert self.is_dead
+        return False
+
+    async def _told(self, listed: list[InteractionStatus]) -> Story:
+        store = self._handle()
+        await store.open()
+        try:
+            factory = StoreFactory(name=self._store, fresh=None)  # type: ignore[arg-type]  # opens no other
+            driver = Driver(store, FakeClock(), factory)
+            dump = await driver.dump()
+            check_invariants(dump)
+            [id_] = dump.executions
+            answers = {unit: await store.answers(*unit, 0, 100) for unit in dump.units}
+            return Story(dump, id_, listed, answers, self.deaths)
+        finally:
+            await store.close()
+
+
+_told: dict[tuple[Shape, Mode, str], Story] = {}
+
+
+async def story_of(shape: Shape, mode: Mode, store: str, folder: Path) -> Story:
+    """The story of such an execution; lived once, and read by every test that asks about it.
+
+    Restarted means that a process dies after the first commit of each sort.
+    """
+    known = _told.get((shape, mode, store))
+    if known is None:
+        fatal = COMMITS.values() if mode is Mode.RESTARTED else ()
+        known = _told[shape, mode, store] = await World(store, folder).live(shape, fatal)
+    return known
