@@ -58,6 +58,9 @@ def decide_admit(
         error_message=move.failure.message if move.failure else None,
         updated_at=now,
     )
+    if move.fingerprint is not None and move.fingerprint != unit.fingerprint:
+        # Fitted by another deployment than the one that asked: who reads it must know that one's.
+        unit = replace(unit, fingerprint=move.fingerprint)
     received = Received(ReceiptOutcome.APPLIED, settled.status, settled.step_id)
     gave_up = UnitEvent.FAILED if move.failure else None
     return replace(settle(settled, unit, execution, gave_up, now), outcome=received)

@@ -17,6 +17,7 @@ from bide.engine.moves import (
     Admit,
     Append,
     AskAgain,
+    Assign,
     Cancel,
     Claimed,
     CloseBehind,
@@ -34,6 +35,7 @@ from bide.engine.moves import (
     Park,
     Received,
     Redrive,
+    Release,
     Retry,
     Settled,
     StoreRejects,
@@ -42,6 +44,7 @@ from bide.engine.moves import (
     Submitted,
     TakeOver,
 )
+from bide.engine.operating import decide_assign, decide_release
 from bide.engine.redriving import decide_ask_again, decide_redrive, decide_take_over
 from bide.engine.rows import Rows, next_generation, redrive_scope
 from bide.engine.running import (
@@ -79,11 +82,12 @@ def fold(moves: Sequence[Move], rows: Rows, now: int, handover: Handover | None)
         decision = _DECIDE[type(move)](move, rows, now)
         outcome = decision.outcome
         if decision.ready and decision.execution is not None:
-            # Not what the worker has just given back: it wants to be rid of it.
+            # Not what the worker has just given back: it wants to be rid of it. And what was
+            # released comes without what its segment starts from.
             if (
                 handover
                 and slots > 0
-                and not isinstance(move, GiveBack)
+                and not isinstance(move, GiveBack | Release)
                 and decision.execution.fingerprint in handover.fingerprints
             ):
                 slots -= 1
@@ -252,6 +256,18 @@ def _cancel(move: Cancel, rows: Rows, now: int) -> Decision:
     return decide_cancel(move, execution, open_unit(rows, execution), now)
 
 
+def _release(move: Release, rows: Rows, now: int) -> Decision:
+    execution = rows.executions.get(move.execution)
+    return decide_release(move, execution, open_unit(rows, execution), now)
+
+
+def _assign(move: Assign, rows: Rows, now: int) -> Decision:
+    execution, unit, *_ = move.interaction
+    return decide_assign(
+        move, rows.interactions.get(move.interaction), rows.units.get(UnitId(execution, unit)), now
+    )
+
+
 # A table and not a chain of ifs: this runs once per move, ten thousand times a second.
 _DECIDE: Mapping[type, Callable[[Any, Rows, int], Decision]] = {
     Submit: _submit,
@@ -273,6 +289,8 @@ _DECIDE: Mapping[type, Callable[[Any, Rows, int], Decision]] = {
     GiveBack: _give_back,
     Fail: _fail,
     Cancel: _cancel,
+    Release: _release,
+    Assign: _assign,
 }
 """How each move finds its rows; the decisions themselves know nothing of `Rows`."""
 

@@ -171,6 +171,8 @@ class Admit(Record, frozen=True):
     failure: Failure | None = None
     #: The answer's projection, where the await has one.
     output: bytes | None = None
+    #: The boundary that it was fitted to; the unit goes on under it.
+    fingerprint: str | None = None
 
 
 class Expire(Record, frozen=True):
@@ -258,6 +260,25 @@ class Cancel(Record, frozen=True):
     reason: str
 
 
+class Release(Record, frozen=True):
+    """Let an execution go on as another fingerprint than that under which it was stored."""
+
+    execution: ExecutionId
+    tenant: str
+    fingerprint: str
+    by: str | None = None
+
+
+class Assign(Record, frozen=True):
+    """Say whose an open interaction is; None: nobody's."""
+
+    interaction: InteractionId
+    tenant: str
+    assignee: str | None
+    #: Whose it must be for that, None standing for nobody's; None in its place: anybody's.
+    only_from: frozenset[str | None] | None = None
+
+
 Move = (
     Submit
     | Redrive
@@ -278,6 +299,8 @@ Move = (
     | GiveBack
     | Fail
     | Cancel
+    | Release
+    | Assign
 )
 
 
@@ -332,6 +355,18 @@ class AskedAgain(Record, frozen=True):
     interaction: InteractionId
 
 
+class Assigned(Record, frozen=True):
+    """The interaction is that person's now."""
+
+    assignee: str | None
+
+
+class TakenBy(Record, frozen=True):
+    """The interaction is another's; nothing changed."""
+
+    assignee: str | None
+
+
 class Refused(Record, frozen=True):
     """The move is illegal there, or its fence is stale; nothing changed."""
 
@@ -361,5 +396,15 @@ class Unstorable(Record, frozen=True):
 
 
 Outcome = (
-    Submitted | KeyTaken | Moved | Settled | AskedAgain | Refused | Mismatch | Received | Unstorable
+    Submitted
+    | KeyTaken
+    | Moved
+    | Settled
+    | AskedAgain
+    | Assigned
+    | TakenBy
+    | Refused
+    | Mismatch
+    | Received
+    | Unstorable
 )

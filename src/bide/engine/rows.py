@@ -13,6 +13,7 @@ from bide.engine.moves import (
     Admit,
     Append,
     AskAgain,
+    Assign,
     Cancel,
     CloseBehind,
     CloseUnit,
@@ -21,6 +22,7 @@ from bide.engine.moves import (
     Fail,
     Move,
     Redrive,
+    Release,
     Submit,
     TakeOver,
 )
@@ -90,7 +92,7 @@ class Needs:
             if move.key is not None:
                 self.keys.add((move.tenant, move.pipeline, move.key))
             return
-        if isinstance(move, Admit | Expire | CloseBehind):
+        if isinstance(move, Admit | Expire | CloseBehind | Assign):
             interaction = move.interaction
             self.interactions.add(interaction)
             self.units.add(UnitId(interaction.execution, interaction.unit))
@@ -116,7 +118,7 @@ class Needs:
         elif isinstance(move, Redrive):
             if move.name is not None:
                 self.keys.add((move.tenant, redrive_scope(move.pipeline), move.name))
-        elif isinstance(move, Fail | Cancel):
+        elif isinstance(move, Fail | Cancel | Release):
             self.current_unit_of.add(move.execution)
 
 

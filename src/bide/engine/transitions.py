@@ -43,6 +43,7 @@ class ExecutionEvent(StrEnum):
     FAILED = "failed"
     DEAD_LETTERED = "dead-lettered"
     CANCELLED = "cancelled"
+    RELEASED = "released"
 
 
 class UnitEvent(StrEnum):
@@ -83,7 +84,11 @@ _ENDED_BY_OTHERS = {ExecutionEvent.FAILED: E.FAILED, ExecutionEvent.CANCELLED: E
 
 EXECUTION: Table[E, ExecutionEvent] = _table(
     {
-        E.QUEUED: {ExecutionEvent.CLAIMED: E.RUNNING, **_ENDED_BY_OTHERS},
+        E.QUEUED: {
+            ExecutionEvent.CLAIMED: E.RUNNING,
+            ExecutionEvent.RELEASED: E.QUEUED,
+            **_ENDED_BY_OTHERS,
+        },
         E.RUNNING: {
             # A lease that ran out: the claim takes the execution over, or gives it up.
             ExecutionEvent.CLAIMED: E.RUNNING,
@@ -93,12 +98,22 @@ EXECUTION: Table[E, ExecutionEvent] = _table(
             ExecutionEvent.RESUMED: E.QUEUED,
             ExecutionEvent.RETRY_SCHEDULED: E.WAIT_RETRY,
             ExecutionEvent.GIVEN_BACK: E.QUEUED,
+            # Once its lease has run out.
+            ExecutionEvent.RELEASED: E.QUEUED,
             ExecutionEvent.SUCCEEDED: E.SUCCEEDED,
             ExecutionEvent.DEAD_LETTERED: E.DLQ,
             **_ENDED_BY_OTHERS,
         },
-        E.WAITING_EXTERNAL: {ExecutionEvent.RESUMED: E.QUEUED, **_ENDED_BY_OTHERS},
-        E.WAIT_RETRY: {ExecutionEvent.CLAIMED: E.RUNNING, **_ENDED_BY_OTHERS},
+        E.WAITING_EXTERNAL: {
+            ExecutionEvent.RESUMED: E.QUEUED,
+            ExecutionEvent.RELEASED: E.WAITING_EXTERNAL,
+            **_ENDED_BY_OTHERS,
+        },
+        E.WAIT_RETRY: {
+            ExecutionEvent.CLAIMED: E.RUNNING,
+            ExecutionEvent.RELEASED: E.WAIT_RETRY,
+            **_ENDED_BY_OTHERS,
+        },
         E.SUCCEEDED: {},
         E.FAILED: {},
         E.DLQ: {},

@@ -39,8 +39,10 @@ __all__ = [
     "Refusal",
     "Reject",
     "Result",
+    "StoredBoundary",
     "SubmitKey",
     "Unit",
+    "WorkerSeen",
     "replace",
 ]
 
@@ -267,3 +269,24 @@ class Refusal(Record, frozen=True):
     payload: bytes | None
     actor: str | None
     created_at: int
+
+
+class StoredBoundary(Record, frozen=True):
+    """What a fingerprint stands for; written once, by the first worker that claims by it."""
+
+    fingerprint: str
+    pipeline: str
+    #: Empty for the pipeline's input.
+    step_id: str
+    shape: str
+    #: JSON Schemas as a JSON list: of the input, or of request, answer and output.
+    schemas: str
+
+
+class WorkerSeen(Record, frozen=True):
+    """A worker, and what it claims; one that was not seen for a lease's time is not live."""
+
+    id: str
+    started_at: int
+    seen_at: int
+    fingerprints: frozenset[str]

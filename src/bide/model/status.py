@@ -88,6 +88,7 @@ class JournalKind(IntEnum):
     FAILED = 10
     DEAD_LETTERED = 11
     CANCELLED = 12
+    RELEASED = 13
 
 
 class AnswerSource(IntEnum):

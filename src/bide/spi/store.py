@@ -28,9 +28,12 @@ from bide.model.records import (
     Execution,
     Interaction,
     JournalFact,
+    Record,
     Refusal,
     Reject,
+    StoredBoundary,
     Unit,
+    WorkerSeen,
 )
 from bide.model.status import ExecutionStatus
 
@@ -82,6 +85,46 @@ class ExecutionQuery(NamedTuple):
     limit: int = 100
     #: Only those that were made for this one, which had not succeeded.
     redriven_from: ExecutionId | None = None
+    #: Only those that are due and that nobody who claims by these fingerprints could take, or that
+    #: are of one of the `paused` pipelines.
+    due_outside: frozenset[str] | None = None
+    paused: frozenset[str] = frozenset()
+
+
+class SignOut(NamedTuple):
+    """A worker that claims no more."""
+
+    worker: str
+
+
+class Pause(NamedTuple):
+    """Stop the claims and hand-overs of a pipeline, or let them go on."""
+
+    pipeline: str
+    paused: bool
+
+
+Notice = StoredBoundary | WorkerSeen | SignOut | Pause
+
+
+class Deployed(NamedTuple):
+    """What workers there are and what they could take."""
+
+    #: The store's time.
+    now: int
+    boundaries: dict[str, StoredBoundary]
+    workers: list[WorkerSeen]
+    paused: frozenset[str]
+
+
+class Standing(Record, frozen=True):
+    """How many executions stand under one fingerprint."""
+
+    pipeline: str
+    fingerprint: str
+    #: The await at which they are parked; None for those that are queued or run.
+    step_id: str | None
+    count: int
 
 
 class ItemKey(NamedTuple):
@@ -252,6 +295,24 @@ class Store(Protocol):
         self, tenant: str | None, pipeline: str | None
     ) -> dict[ExecutionStatus, int]:
         """How many executions stand where."""
+        ...
+
+    # --- deploys ------------------------------------------------------------------------------
+
+    async def announce(self, notices: Sequence[Notice]) -> None:
+        """Write what workers say of themselves, and which pipelines are paused.
+
+        A boundary is written once per fingerprint; a worker's row is replaced, with the store's
+        time as `seen_at`, and rows of workers that were not seen for a day are removed.
+        """
+        ...
+
+    async def deployed(self) -> Deployed:
+        """All that was announced."""
+        ...
+
+    async def standing(self) -> list[Standing]:
+        """How many executions of all tenants are due some time, or parked, by fingerprint."""
         ...
 
     # --- upkeep -------------------------------------------------------------------------------

@@ -27,23 +27,32 @@ from bide.model.records import (
     JournalFact,
     Refusal,
     Reject,
+    StoredBoundary,
     SubmitKey,
     Unit,
+    WorkerSeen,
     replace,
 )
-from bide.model.status import ExecutionStatus
+from bide.model.status import ExecutionStatus, UnitStatus
 from bide.spi.clock import Clock
 from bide.spi.store import (
     Asked,
+    Deployed,
     ExecutionQuery,
     ItemKey,
     LeaseKey,
+    Notice,
     Overdue,
+    Pause,
     PendingQuery,
+    SignOut,
+    Standing,
     StoreInfo,
     Transacted,
 )
 from bide.stores.isolate import check_storable, isolate
+
+_DAY_MS = 86_400_000
 
 
 class MemoryData:
@@ -60,6 +69,9 @@ class MemoryData:
         self.dead_letters: dict[ExecutionId, DeadLetter] = {}
         self.rejects: dict[RejectId, Reject] = {}
         self.refusals: defaultdict[InteractionId, list[Refusal]] = defaultdict(list)
+        self.boundaries: dict[str, StoredBoundary] = {}
+        self.workers: dict[str, WorkerSeen] = {}
+        self.paused: set[str] = set()
         self.high_water = 0
 
     def load(self, needs: Needs) -> Rows:
@@ -130,6 +142,14 @@ class MemoryData:
             self.refusals.pop(interaction, None)
         for reject in [id for id in self.rejects if id.execution == execution]:
             del self.rejects[reject]
+
+
+def _is_held(execution: Execution, query: ExecutionQuery, now: int) -> bool:
+    """Due, and claimed by nobody who claims by the query's fingerprints."""
+    assert query.due_outside is not None
+    if execution.due_at is None or execution.due_at > now:
+        return False
+    return execution.pipeline in query.paused or execution.fingerprint not in query.due_outside
 
 
 class MemoryStore:
@@ -276,10 +296,12 @@ class MemoryStore:
 
     async def executions(self, query: ExecutionQuery) -> list[Execution]:
         """Newest first: ids are in order of time."""
+        now = await self.now()
         found = [
             execution
             for id, execution in sorted(self.data.executions.items(), reverse=True)
             if execution.tenant == query.tenant
+            and (query.due_outside is None or _is_held(execution, query, now))
             and query.pipeline in {None, execution.pipeline}
             and query.status in {None, execution.status}
             and (query.before is None or id < query.before)
@@ -393,6 +415,47 @@ class MemoryStore:
             for execution in self.data.executions.values()
             if tenant in {None, execution.tenant} and pipeline in {None, execution.pipeline}
         )
+
+    # --- deploys ------------------------------------------------------------------------------
+
+    async def announce(self, notices: Sequence[Notice]) -> None:
+        """Keep what was said."""
+        await asyncio.sleep(0)
+        now = self._commit_time()
+        for notice in notices:
+            match notice:
+                case StoredBoundary():
+                    self.data.boundaries.setdefault(notice.fingerprint, notice)
+                case WorkerSeen():
+                    self.data.workers[notice.id] = replace(notice, seen_at=now)
+                case SignOut(worker):
+                    self.data.workers.pop(worker, None)
+                case Pause(pipeline, True):
+                    self.data.paused.add(pipeline)
+                case Pause(pipeline):
+                    self.data.paused.discard(pipeline)
+        lost = [one.id for one in self.data.workers.values() if one.seen_at < now - _DAY_MS]
+        for id in lost:
+            del self.data.workers[id]
+
+    async def deployed(self) -> Deployed:
+        """What was said."""
+        data = self.data
+        workers = sorted(data.workers.values(), key=lambda worker: worker.id)
+        return Deployed(await self.now(), dict(data.boundaries), workers, frozenset(data.paused))
+
+    async def standing(self) -> list[Standing]:
+        """How many stand under which fingerprint."""
+        counted: Counter[tuple[str, str, str | None]] = Counter()
+        for execution in self.data.executions.values():
+            if execution.due_at is not None:
+                counted[execution.pipeline, execution.fingerprint, None] += 1
+        for unit in self.data.units.values():
+            execution = self.data.executions[unit.execution]
+            waits = execution.status is ExecutionStatus.WAITING_EXTERNAL
+            if waits and unit.status is UnitStatus.WAITING_EXTERNAL:
+                counted[execution.pipeline, unit.fingerprint, unit.step_id] += 1
+        return [Standing(*key, count) for key, count in counted.items()]
 
     # --- upkeep -------------------------------------------------------------------------------
 

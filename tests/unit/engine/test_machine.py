@@ -26,7 +26,7 @@ from bide.engine.moves import (
     Admit,
     Append,
     AskAgain,
-    AskedAgain,
+    Assign,
     Cancel,
     CloseBehind,
     CloseUnit,
@@ -45,6 +45,7 @@ from bide.engine.moves import (
     Received,
     Redrive,
     Refused,
+    Release,
     Retry,
     StoreRejects,
     StoreResults,
@@ -203,7 +204,9 @@ class Walk(RuleBasedStateMachine):
             key = rng.choice([None, "a", "b", "c"])
             return self.driver.submission(key, b"%d" % (number % 2))
         row = self.dump.executions[rng.choice(ids)]
-        kinds = _fitting(row) if fitting else [Admit, Expire, Cancel, *WORKER_MOVES]
+        kinds = (
+            _fitting(row) if fitting else [Admit, Expire, Cancel, Release, Assign, *WORKER_MOVES]
+        )
         kind = rng.choice(kinds)
         fence = row.fence - (rng.randint(0, 5) == 5)
         unit = self.dump.units.get(UnitId(row.id, row.units))
@@ -223,6 +226,11 @@ class Walk(RuleBasedStateMachine):
                 return rng.choice([Expire(interaction), CloseBehind(interaction), ended])
             case "Cancel":
                 return Cancel(id, TENANT, "not wanted")
+            case "Release":
+                return Release(id, TENANT, rng.choice(sorted(FINGERPRINTS)))
+            case "Assign":
+                whose = rng.choice([None, frozenset({None, "ada"})])
+                return Assign(interaction, TENANT, rng.choice(["ada", None]), whose)
             case "Park":
                 [request] = askings(1, timeout_ms=timeout_ms)
                 return Park(id, fence, boundary(), request)
@@ -335,11 +343,8 @@ def test_walk() -> None:
 
     run_state_machine_as_test(Walk, settings=WALKS)
 
-    made = {
-        move
-        for move, came in SEEN
-        if came in {"Moved", "Settled", "applied", "Submitted", AskedAgain.__name__}
-    }
+    good = {"Moved", "Settled", "Assigned", "AskedAgain", "applied", "Submitted"}
+    made = {move for move, came in SEEN if came in good}
     assert {kind.__name__ for kind in get_args(Move)} - made == set()
     assert {came for move, came in SEEN if move == "Admit"} >= {
         "applied", "duplicate", "conflict", "late", "unknown",

@@ -83,7 +83,8 @@ where id = ?1 and version = ?2
 
 -- name: change_units
 update units set
-    status = ?4, appended = ?5, total = ?6, settled = ?7, updated_at = ?8, missing = ?9
+    status = ?4, appended = ?5, total = ?6, settled = ?7, updated_at = ?8, missing = ?9,
+    fingerprint = ?10
 where execution = ?1 and number = ?2 and settled = ?3
 
 -- name: change_interactions
@@ -155,6 +156,14 @@ select * from executions indexed by executions_redriven
 where redriven_from = ?5 and tenant = ?1 and (?2 is null or pipeline = ?2)
     and (?3 is null or status = ?3) and (?4 is null or id < ?4)
 order by id desc limit ?6
+
+-- name: held_page
+select * from executions
+where tenant = ?1 and (?2 is null or pipeline = ?2) and (?3 is null or status = ?3)
+    and (?4 is null or id < ?4) and due_at <= ?6
+    and (fingerprint not in (select value from json_each(?7))
+        or pipeline in (select value from json_each(?8)))
+order by id desc limit ?5
 
 -- name: interactions_by_id (4)
 select i.*, e.pipeline, u.*
@@ -230,6 +239,42 @@ order by sequence
 select status, count(*) from executions
 where (?1 is null or tenant = ?1) and (?2 is null or pipeline = ?2)
 group by status
+
+-- name: new_boundary
+insert into boundaries values (?, ?, ?, ?, ?) on conflict (fingerprint) do nothing
+
+-- name: put_worker
+insert or replace into workers values (?, ?, ?, ?)
+
+-- name: forget_worker
+delete from workers where id = ?
+
+-- name: forget_lost_workers
+delete from workers where seen_at < ?
+
+-- name: pause
+insert into paused values (?, ?) on conflict (pipeline) do nothing
+
+-- name: resume
+delete from paused where pipeline = ?
+
+-- name: all_boundaries
+select * from boundaries
+
+-- name: all_workers
+select * from workers order by id
+
+-- name: all_paused
+select pipeline from paused
+
+-- name: standing_due
+select pipeline, fingerprint, null, count(*) from executions
+where due_at is not null group by 1, 2
+
+-- name: standing_parked
+select e.pipeline, u.fingerprint, u.step_id, count(*)
+from units u cross join executions e on e.id = u.execution
+where u.status = 1 and e.status = 3 group by 1, 2, 3
 
 -- name: first_tenant
 select min(tenant) from interactions indexed by interactions_open where status < 4

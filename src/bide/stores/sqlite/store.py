@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import apsw
+import orjson
 from msgspec.structs import astuple
 
 from bide.engine.fold import claims_of, fold, fold_claims
@@ -29,8 +30,10 @@ from bide.model.records import (
     Record,
     Refusal,
     Reject,
+    StoredBoundary,
     SubmitKey,
     Unit,
+    WorkerSeen,
 )
 from bide.model.status import (
     AnswerSource,
@@ -42,11 +45,16 @@ from bide.model.status import (
 from bide.spi.clock import Clock
 from bide.spi.store import (
     Asked,
+    Deployed,
     ExecutionQuery,
     ItemKey,
     LeaseKey,
+    Notice,
     Overdue,
+    Pause,
     PendingQuery,
+    SignOut,
+    Standing,
     StoreInfo,
     Transacted,
 )
@@ -69,6 +77,7 @@ Row = tuple[Any, ...]
 _UNIT_COLUMNS = 18
 _INTERACTION_COLUMNS = 24
 _CHANGE_POLL_S = 0.01
+_DAY_MS = 86_400_000
 _RETIRED_TABLES = (
     "results", "rejects", "refusals", "interactions", "units", "journal", "dead_letters", "inputs",
     "executions",
@@ -97,6 +106,7 @@ class SqliteStore:
             faults: what a test makes go wrong.
         """
         self._path = path
+        self._clock = clock
         self.faults = faults or Faults()
         self._writer = Writer(path, clock, self.faults)
         self._reader = Lane("bide-sqlite-reader")
@@ -194,6 +204,10 @@ class SqliteStore:
         if query.redriven_from is not None:
             keys = (*keys[:4], query.redriven_from, query.limit)
             return [_execution(row) for row in await self._fetch("redrives", keys)]
+        if query.due_outside is not None:
+            lists = (_json_list(query.due_outside), _json_list(query.paused))
+            held = await self._fetch("held_page", (*keys, await self.now(), *lists))
+            return [_execution(row) for row in held]
         return [_execution(row) for row in await self._fetch("executions_page", keys)]
 
     async def interactions_by_id(
@@ -270,6 +284,34 @@ class SqliteStore:
         """How many executions stand where."""
         rows = await self._fetch("count_by_status", (tenant, pipeline))
         return {ExecutionStatus(status): count for status, count in rows}
+
+    # --- deploys ------------------------------------------------------------------------------
+
+    async def announce(self, notices: Sequence[Notice]) -> None:
+        """Write what workers say of themselves, and what is paused."""
+        await self._writer.commit(lambda db, now: _announce(db, now, notices))
+
+    async def deployed(self) -> Deployed:
+        """All that was announced."""
+
+        def work(db: apsw.Connection) -> Deployed:
+            high_water = fetch_one(db, "high_water")
+            return Deployed(
+                max(self._clock(), high_water[0] or 0 if high_water else 0),
+                {row[0]: StoredBoundary(*row) for row in fetch(db, "all_boundaries")},
+                [
+                    WorkerSeen(row[0], row[1], row[2], frozenset(orjson.loads(row[3])))
+                    for row in fetch(db, "all_workers")
+                ],
+                frozenset(row[0] for row in fetch(db, "all_paused")),
+            )
+
+        return await self._read(work)
+
+    async def standing(self) -> list[Standing]:
+        """How many stand under which fingerprint."""
+        found = [*await self._fetch("standing_due", ()), *await self._fetch("standing_parked", ())]
+        return [Standing(*row) for row in found]
 
     # --- upkeep -------------------------------------------------------------------------------
 
@@ -466,7 +508,7 @@ def _write(db: apsw.Connection, rows: Rows) -> None:
             "change_units",
             [
                 (*now.id, was.settled, now.status, now.appended, now.total, now.settled,
-                 now.updated_at, now.missing)
+                 now.updated_at, now.missing, now.fingerprint)
                 for was, now in rows.units.changed()
             ],
         ),
@@ -486,6 +528,27 @@ def _write(db: apsw.Connection, rows: Rows) -> None:
         if changes:
             written = change_rows(db, name, changes)
             assert written == len(changes), f"{name}: {len(changes)} rows read, {written} written"
+
+
+def _announce(db: apsw.Connection, now: int, notices: Sequence[Notice]) -> None:
+    for notice in notices:
+        match notice:
+            case StoredBoundary():
+                fetch(db, "new_boundary", astuple(notice))
+            case WorkerSeen():
+                fingerprints = _json_list(notice.fingerprints)
+                fetch(db, "put_worker", (notice.id, notice.started_at, now, fingerprints))
+            case SignOut(worker):
+                fetch(db, "forget_worker", (worker,))
+            case Pause(pipeline, True):
+                fetch(db, "pause", (pipeline, now))
+            case Pause(pipeline):
+                fetch(db, "resume", (pipeline,))
+    fetch(db, "forget_lost_workers", (now - _DAY_MS,))
+
+
+def _json_list(texts: frozenset[str]) -> str:
+    return orjson.dumps(sorted(texts)).decode()
 
 
 def _claim(db: apsw.Connection, now: int, offer: ClaimOffer) -> list[Claimed]:

@@ -35,6 +35,7 @@ from bide.testing.store_contract.commits import (
     TestTwice,
     TestUnknownOutcome,
 )
+from bide.testing.store_contract.deploys import TestAssign, TestDeploys
 from bide.testing.store_contract.harness import Driver, Faults, StoreFactory
 from bide.testing.store_contract.invariants import check_invariants
 from bide.testing.store_contract.law import TestAbsentRows, TestExecutionTable, TestInteractionTable
@@ -58,11 +59,13 @@ __all__ = [
     "TestAbsentRows",
     "TestAdmit",
     "TestAskAgain",
+    "TestAssign",
     "TestCancelledCaller",
     "TestClaim",
     "TestCloseBehind",
     "TestCollect",
     "TestDeadline",
+    "TestDeploys",
     "TestDurability",
     "TestExecutionTable",
     "TestExecutions",

@@ -9,6 +9,7 @@ import pytest
 from bide.engine.moves import (
     Append,
     AskAgain,
+    Assign,
     Cancel,
     CloseBehind,
     Expire,
@@ -24,6 +25,7 @@ from bide.engine.moves import (
     Outcome,
     Park,
     Received,
+    Release,
     Retry,
     StoreRejects,
     StoreResults,
@@ -184,6 +186,17 @@ async def _ask_again(driver: Driver) -> Pair:
     return Pair(AskAgain(stream.item(1), TENANT, b'{"item":1}', True), None)
 
 
+async def _release(driver: Driver) -> Pair:
+    move = Release(await driver.submit(), TENANT, "another")
+    return Pair(move, replace(move, fingerprint="a third"))
+
+
+async def _assign(driver: Driver) -> Pair:
+    interaction = await driver.parked()
+    move = Assign(interaction, TENANT, "ada", frozenset({None, "ada"}))
+    return Pair(move, replace(move, assignee="bo", only_from=frozenset({None, "bo"})))
+
+
 class Verb(NamedTuple):
     """A move to try twice, and what the second of two equal or conflicting ones is told."""
 
@@ -220,6 +233,8 @@ VERBS: dict[str, Verb] = {
     "give back": _verb(_give_back, "refused"),
     "fail": _verb(_fail, "refused", "refused"),
     "cancel": _verb(_cancel, "refused", "refused"),
+    "release": _verb(_release, "made", "made"),
+    "assign": _verb(_assign, "made", "taken"),
 }
 
 
@@ -230,7 +245,7 @@ def told(outcome: Outcome) -> str:
     if isinstance(outcome, Received):
         return "made" if outcome.outcome == "applied" else str(outcome.outcome)
     return {
-        "Moved": "made", "Settled": "made", "AskedAgain": "made", "KeyTaken": "key taken", "Refused": "refused",
+        "Moved": "made", "Settled": "made", "AskedAgain": "made", "Assigned": "made", "TakenBy": "taken", "KeyTaken": "key taken", "Refused": "refused",
         "Mismatch": "mismatch", "Unstorable": "unstorable",
     }[type(outcome).__name__]  # fmt: skip
 

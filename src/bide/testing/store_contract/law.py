@@ -11,6 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from bide.engine.moves import (
+    Assign,
+    Assigned,
     Cancel,
     Claimed,
     CloseBehind,
@@ -27,6 +29,7 @@ from bide.engine.moves import (
     Park,
     Received,
     Refused,
+    Release,
     Retry,
     Settled,
     StoreRejects,
@@ -43,7 +46,13 @@ from bide.engine.transitions import (
 )
 from bide.model.ids import ExecutionId, InteractionId, UnitId
 from bide.model.records import Execution, replace
-from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome, UnitStatus
+from bide.model.status import (
+    ExecutionStatus,
+    InteractionStatus,
+    JournalKind,
+    ReceiptOutcome,
+    UnitStatus,
+)
 from bide.testing.store_contract.harness import (
     DAY,
     HOUR,
@@ -221,7 +230,10 @@ class TestExecutionTable:
     async def test_every_event_is_tried(self) -> None:
         """No event of the table is left out of the matrix."""
         by_workers = {one.event for one in TRIES.values()}
-        by_others = {ExecutionEvent.CLAIMED, ExecutionEvent.CANCELLED, ExecutionEvent.RESUMED}
+        by_others = {
+            ExecutionEvent.CLAIMED, ExecutionEvent.CANCELLED, ExecutionEvent.RESUMED,
+            ExecutionEvent.RELEASED,
+        }  # fmt: skip
 
         assert {*by_workers, *by_others} - {None} == set(ExecutionEvent)
 
@@ -334,6 +346,40 @@ class TestExecutionTable:
         assert changed.fence == execution.fence + 1
         assert asked.unit.status is after(UNIT, UnitStatus.WAITING_EXTERNAL, UnitEvent.FAILED)
         assert asked.interaction.status is InteractionStatus.FAILED
+
+    @pytest.mark.parametrize("stage", STAGES)
+    async def test_releases(self, driver: Driver, stage: str) -> None:
+        """A release changes the fingerprint where the table holds it; a live lease is in its way."""
+        status, unit_open, build = STAGES[stage]
+        scene = await build(driver)
+        before = await driver.dump()
+
+        outcome = await driver.one(Release(scene.id, TENANT, "another", "ada"))
+
+        follows = after(EXECUTION, status, ExecutionEvent.RELEASED)
+        if follows is None or status is ExecutionStatus.RUNNING:
+            assert isinstance(outcome, Refused)
+            assert await driver.dump() == before
+            driver.clock.advance(DAY)
+            outcome = await driver.one(Release(scene.id, TENANT, "another", "ada"))
+        if follows is None:
+            assert isinstance(outcome, Refused)
+            return
+        assert isinstance(outcome, Moved)
+        row = await driver.execution(scene.id)
+        assert row.status is follows
+        facts = await driver.store.journal(TENANT, scene.id)
+        assert (facts[-1].kind, facts[-1].detail) == (JournalKind.RELEASED, "as another by ada")
+        if status is ExecutionStatus.WAITING_EXTERNAL:
+            assert unit_open
+            *_, unit = await driver.store.units(TENANT, scene.id)
+            assert unit.fingerprint == "another"
+            assert row.fingerprint == before.executions[scene.id].fingerprint
+        else:
+            assert row.fingerprint == "another"
+            assert row.fence == before.executions[scene.id].fence + (
+                status is ExecutionStatus.RUNNING
+            )
 
 
 # --- units and interactions -------------------------------------------------------------------
@@ -504,6 +550,25 @@ class TestInteractionTable:
         assert await driver.dump() == before
 
     @pytest.mark.parametrize("stage", INTERACTION_STAGES)
+    async def test_assignments(self, driver: Driver, stage: str) -> None:
+        """What may still be answered may be given to somebody, and nothing else may."""
+        unit_status, status, build = INTERACTION_STAGES[stage]
+        scene = await build(driver)
+        assert scene.interaction is not None
+        before = await driver.dump()
+
+        outcome = await driver.one(Assign(scene.interaction, TENANT, "ada"))
+
+        if status.is_terminal or unit_status.is_terminal:
+            assert isinstance(outcome, Refused)
+            assert await driver.dump() == before
+            return
+        assert outcome == Assigned("ada")
+        asked = await driver.asked(scene.interaction)
+        assert (asked.interaction.assignee, asked.interaction.status) == ("ada", status)
+        assert (await driver.dump()).executions == before.executions
+
+    @pytest.mark.parametrize("stage", INTERACTION_STAGES)
     async def test_closing_behind(self, driver: Driver, stage: str) -> None:
         """What an ended unit has left open is closed behind it, and nothing else is."""
         unit_status, status, build = INTERACTION_STAGES[stage]
@@ -557,8 +622,10 @@ class TestAbsentRows:
             CloseBehind(known._replace(item=1)),
             ExpireUnit(UnitId(known.execution, 2)),
             Cancel(driver.new_id(), TENANT, "not wanted"),
+            Release(driver.new_id(), TENANT, "another"),
+            Assign(known._replace(item=1), TENANT, "ada"),
         )
 
         assert outcomes[:4] == [Received(ReceiptOutcome.UNKNOWN)] * 4
-        assert [type(outcome) for outcome in outcomes[4:]] == [Refused] * 4
+        assert [type(outcome) for outcome in outcomes[4:]] == [Refused] * 6
         assert await driver.dump() == before

@@ -169,6 +169,29 @@ create table refusals (
     primary key (execution, unit, item, generation, sequence)
 ) without rowid;
 
+-- What a fingerprint stands for, written once.
+create table boundaries (
+    fingerprint text primary key,
+    pipeline text not null,
+    step_id text not null,
+    shape text not null,
+    schemas text not null
+) without rowid;
+
+-- Who claims what; the fingerprints as a JSON list.
+create table workers (
+    id text primary key,
+    started_at integer not null,
+    seen_at integer not null,
+    fingerprints text not null
+) without rowid;
+
+-- Pipelines of which nothing is claimed.
+create table paused (
+    pipeline text primary key,
+    since integer not null
+) without rowid;
+
 -- One row for each writing process: the number of its last commit, by which a commit of unknown
 -- outcome is looked up, and the highest time that it has seen.
 create table writers (
