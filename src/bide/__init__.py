@@ -16,6 +16,7 @@ from bide.authoring.retry import Retry
 from bide.authoring.steps import step
 from bide.authoring.transports import Inbox, Kafka, Transport, Webhook
 from bide.errors import (
+    AlreadyAssigned,
     AlreadyEnded,
     BideError,
     CompletionConflict,
@@ -31,6 +32,7 @@ from bide.errors import (
     NotAllowed,
     NotFinished,
     NotRedrivable,
+    NotReleasable,
     NotRunning,
     PayloadError,
     RejectItem,
@@ -46,6 +48,7 @@ from bide.planning.pipeline import Pipeline
 from bide.settings import Settings
 
 __all__ = [
+    "AlreadyAssigned",
     "AlreadyEnded",
     "Answer",
     "Answered",
@@ -75,6 +78,7 @@ __all__ = [
     "NotAllowed",
     "NotFinished",
     "NotRedrivable",
+    "NotReleasable",
     "NotRunning",
     "PayloadError",
     "Pipeline",

@@ -11,6 +11,8 @@
     ├── UnknownExecution           there is no such execution in this tenant
     ├── NotRedrivable              it cannot be done again: the message says why
     ├── AlreadyEnded               it cannot be cancelled any more: .status
+    ├── NotReleasable              it cannot go on under that fingerprint
+    ├── AlreadyAssigned            the interaction is somebody else's: .assignee
     ├── NotFinished                it has no result yet, or never will: .status
     ├── ResultTooLarge             read it in pages
     ├── ExecutionFailed            the result will never come: .code .step_id .attempts
@@ -164,6 +166,22 @@ class AlreadyEnded(BideError):
     def __init__(self, message: str, *, status: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class NotReleasable(BideError):
+    """The execution cannot go on under that fingerprint; the message says why. HTTP answers 409."""
+
+    code = "not-releasable"
+
+
+class AlreadyAssigned(BideError):
+    """The interaction is `assignee`'s and was not taken from them. HTTP answers 409."""
+
+    code = "already-assigned"
+
+    def __init__(self, message: str, *, assignee: str | None) -> None:
+        super().__init__(message)
+        self.assignee = assignee
 
 
 class NotFinished(BideError):

@@ -30,10 +30,11 @@ from bide.planning.hints import resource_of
 from bide.planning.pipeline import Pipeline, plan_of
 from bide.planning.plan import Plan, PlanAwait
 from bide.runtime.admission import Typed
+from bide.runtime.pending import pending
 from bide.runtime.plans import Plans
 from bide.runtime.runtime import DEFAULT_CONCURRENCY, Runtime
 from bide.runtime.service import Service
-from bide.runtime.views import Reply
+from bide.runtime.views import ExecutionView, Reply
 from bide.settings import Settings
 from bide.spi.store import Asked, PendingQuery
 from bide.wiring import open_runtime, store_of
@@ -87,8 +88,8 @@ class App:
         self._plans = Plans(
             [plan_of(each) for each in pipelines], [plan_of(each) for each in retired]
         )
-        _check_resources(self._plans.all(), {resource_of(each) for each in resources})
-        _check_supported(self._plans.all())
+        _check_resources(self._plans.versions, {resource_of(each) for each in resources})
+        _check_supported(self._plans.versions)
 
     def __repr__(self) -> str:
         names = ", ".join(each.id for each in self.pipelines)
@@ -378,7 +379,7 @@ class App:
         query = PendingQuery(tenant, group, assignee, step_id, None, limit)
         return [
             interaction_of(place, asked)
-            for asked in await runtime.store.pending(query)
+            for asked in await pending(runtime.store, self._plans, query)
             if (place := self._boundary_of(asked)) is not None
         ]
 
@@ -458,6 +459,77 @@ class App:
             )
         return receipts
 
+    async def assign(
+        self,
+        interaction: Interaction[Any, Any] | str,
+        assignee: str | None,
+        by: str | None = None,
+        *,
+        tenant: str = DEFAULT_TENANT,
+    ) -> None:
+        """Say whose a question is, None for nobody's, whoever has it now.
+
+        Raises:
+            UnknownInteraction: there is none of that id.
+            AlreadyEnded: it takes no answer any more.
+        """
+        await self.service.assign(tenant, _id_of(interaction), assignee, by=by)
+
+    async def claim(
+        self,
+        interaction: Interaction[Any, Any] | str,
+        by: str,
+        *,
+        tenant: str = DEFAULT_TENANT,
+    ) -> None:
+        """Take a question that nobody has; of what is one's own already, nothing changes.
+
+        Raises:
+            AlreadyAssigned: somebody else has it.
+            UnknownInteraction, AlreadyEnded.
+        """
+        await self.service.claim(tenant, _id_of(interaction), by)
+
+    async def unclaim(
+        self,
+        interaction: Interaction[Any, Any] | str,
+        by: str,
+        *,
+        tenant: str = DEFAULT_TENANT,
+    ) -> None:
+        """Put a question of one's own back; raises like `claim`."""
+        await self.service.unclaim(tenant, _id_of(interaction), by)
+
+    # --- deploys ------------------------------------------------------------------------------
+
+    async def pause(self, pipeline: Pipeline[Any, Any] | str) -> None:
+        """Stop the claims of a pipeline in every process, until `resume`.
+
+        What runs goes on to its next boundary; submissions and answers are taken in as ever.
+        """
+        await self.service.pause(self._plan(pipeline, retired=True).pipeline)
+
+    async def resume(self, pipeline: Pipeline[Any, Any] | str) -> None:
+        """Let a paused pipeline go on."""
+        await self.service.pause(self._plan(pipeline, retired=True).pipeline, paused=False)
+
+    async def release(
+        self,
+        execution: Execution[Any] | str,
+        fingerprint: str,
+        *,
+        by: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> ExecutionView:
+        """Let an execution that no worker fits go on as another boundary of this app.
+
+        Raises:
+            NotReleasable: what is stored does not validate there, or a worker has it.
+            UnknownExecution, AlreadyEnded.
+        """
+        id_ = execution if isinstance(execution, str) else execution.execution_id
+        return await self.service.release(tenant, id_, fingerprint, by=by)
+
     # --- helpers ------------------------------------------------------------------------------
 
     async def _admitted(self, tenant: str, typed: Typed) -> Receipt:
@@ -468,19 +540,19 @@ class App:
 
     def _plan(self, pipeline: Pipeline[Any, Any] | str, *, retired: bool = False) -> Plan:
         plan = self._plans.get(pipeline) if isinstance(pipeline, str) else plan_of(pipeline)
-        known = self._plans.find(plan.pipeline)
-        if known is not plan:
+        if plan not in self._plans.versions:
             raise DefinitionError(
                 f"pipeline {plan.title!r} is none of this app's; add it: App(..., {plan.title})"
             )
-        if not retired and plan.pipeline not in self._plans.submittable:
+        current = self._plans.find(plan.pipeline) is plan
+        if not retired and not (current and plan.pipeline in self._plans.submittable):
             raise DefinitionError(f"pipeline {plan.title!r} is retired and takes no submissions")
         return plan
 
     def _step_id(self, boundary: Await[Any, Any, Any] | str | None) -> str | None:
         if boundary is None:
             return None
-        for plan in self._plans.all():
+        for plan in self._plans.versions:
             place = plan.by_name(boundary) if isinstance(boundary, str) else plan.await_of(boundary)
             if place is not None:
                 return place.id
@@ -489,8 +561,8 @@ class App:
         raise DefinitionError(f"await {boundary.name!r} is in no pipeline of this app")
 
     def _boundary_of(self, asked: Asked) -> PlanAwait | None:
-        plan = self._plans.find(asked.pipeline)
-        return plan.await_by_id(asked.interaction.step_id) if plan else None
+        """The await as the version has it that reads the answer; None if none of here does."""
+        return self._plans.boundary_of(asked.pipeline, asked.unit.fingerprint, asked.unit.step_id)
 
 
 def raise_for_refusal(reply: Reply) -> Receipt:
@@ -509,6 +581,10 @@ def raise_for_refusal(reply: Reply) -> Receipt:
             raise CompletionRejected(message, receipt=receipt, errors=reply.errors)
         case _:
             return receipt
+
+
+def _id_of(interaction: Interaction[Any, Any] | str) -> str:
+    return interaction if isinstance(interaction, str) else interaction.interaction_id
 
 
 def _typed(interaction: Interaction[Any, Any] | str, answer: Any, actor: str | None) -> Typed:

@@ -1,5 +1,6 @@
 """Handles: an execution that can be waited for, and typed views of what waits."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, Generic, overload
@@ -97,16 +98,20 @@ class Execution(Generic[Out_co]):
                 f"await {boundary.name!r} is no part of pipeline {self._plan.title!r}"
             )
 
-        def reached(row: Row) -> bool:
-            here = row.status is ExecutionStatus.WAITING_EXTERNAL
-            return (
-                row.status.is_terminal
-                or row.step_index > place.position
-                or (here and row.step_index == place.position)
-            )
+        loop = asyncio.get_running_loop()
+        ends_at, seen = loop.time() + timeout_seconds(timeout), 0
 
-        row = await self._until(reached, timeout_seconds(timeout))
-        asked = await self._open_at(place, row)
+        def reached(row: Row) -> bool:
+            waits = row.status is ExecutionStatus.WAITING_EXTERNAL and row.version > seen
+            return waits or row.status.is_terminal or row.step_index > place.position
+
+        while True:
+            row = await self._until(reached, max(0.0, ends_at - loop.time()))
+            asked = await self._open_at(place, row)
+            # It may wait elsewhere, and one that another version parked has positions of its own.
+            if asked or row.status.is_terminal or row.step_index > place.position:
+                break
+            seen = row.version
         if not asked:  # passed, or ended; perhaps elsewhere, after this process saw it park
             await self._raise_if_ended_badly()
         return [
@@ -187,19 +192,25 @@ class Execution(Generic[Out_co]):
         return row
 
     async def _open_at(self, place: PlanAwait, row: Row) -> list[Asked]:
-        if row.status is not ExecutionStatus.WAITING_EXTERNAL or row.step_index != place.position:
+        if row.status is not ExecutionStatus.WAITING_EXTERNAL:
             return []
         if place.per_item:
-            query = PendingQuery(
-                self._tenant, step_id=place.id, execution=row.id, limit=_PARKED_MAX
-            )
-            return await self._runtime.store.pending(query)
+            query = PendingQuery(self._tenant, execution=row.id, limit=_PARKED_MAX)
+            found = await self._runtime.store.pending(query)
+            return [asked for asked in found if self._asks(place, asked)]
         # A unit of one interaction: its id is known, and one read serves many callers.
         only = InteractionId(row.id, row.units)
         [asked] = await self._runtime.admission.look_up(self._tenant, [only])
         if asked is None or asked.unit.status.is_terminal or asked.interaction.status.is_terminal:
             return []
-        return [asked]
+        return [asked] if self._asks(place, asked) else []
+
+    def _asks(self, place: PlanAwait, asked: Asked) -> bool:
+        """Whether that is asked here, and may be answered by this deployment."""
+        unit = asked.unit
+        here = self._plan.await_by_id(unit.step_id) is place
+        plans = self._runtime.plans
+        return here and bool(plans.boundary_of(asked.pipeline, unit.fingerprint, unit.step_id))
 
     async def _raise_if_ended_badly(self) -> None:
         row = await self._row()

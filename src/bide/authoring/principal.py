@@ -8,8 +8,9 @@ from typing import Final
 
 from bide.errors import DefinitionError
 
-#: `submit` starts and cancels executions, `decide` answers interactions; whoever is known may look.
-ROLES: Final = frozenset({"submit", "decide"})
+#: `submit` starts and cancels executions, `decide` answers and assigns interactions, `operate`
+#: pauses pipelines and releases what is held; whoever is known may look.
+ROLES: Final = frozenset({"submit", "decide", "operate"})
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -19,7 +20,7 @@ class Principal:
     Args:
         id: who it is; recorded as the actor of its answers.
         groups: the groups whose interactions it may answer.
-        roles: `submit` and `decide`, or one of them, or none.
+        roles: some of `submit`, `decide` and `operate`, or none.
         tenant: the tenant that it belongs to; it sees nothing of any other.
 
     Raises:
@@ -45,7 +46,7 @@ class Principal:
         object.__setattr__(self, "tenant", _present("tenant", tenant))
         if unknown := sorted(self.roles - ROLES):
             raise DefinitionError(
-                f"Principal {id!r}: there is no role {unknown[0]!r}; roles are 'submit' and 'decide'."
+                f"Principal {id!r}: there is no role {unknown[0]!r}; roles are 'submit', 'decide' and 'operate'."
             )
 
 

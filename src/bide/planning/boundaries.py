@@ -15,7 +15,7 @@ from bide.planning.fingerprint import fingerprint
 from bide.planning.hints import parameter_types, return_type
 from bide.planning.keys import key_function
 from bide.planning.place import Place
-from bide.planning.plan import PlanAwait
+from bide.planning.plan import PlanAwait, shape_of
 from bide.planning.shapes import AWAITS_ALLOWED, CARDINALITIES, Cardinality
 from bide.planning.typeforms import fits, generic, type_name, type_text, union, variants
 
@@ -49,9 +49,8 @@ def compiled(
         raise diagnostics.expands_each_item(place, request.form, output.item.form)
     _check_timeout_output(place, boundary, request, output)
     _check_stream_options(place, boundary, per_item=per_item)
-    shape = f"{cardinality} per item" if per_item else cardinality.value
-    if boundary.collect is not None:
-        shape += " collected"
+    collected = boundary.collect is not None
+    shape = shape_of(cardinality, per_item=per_item, collected=collected)
     return PlanAwait(
         position=place.position,
         id=boundary.id,

@@ -125,7 +125,15 @@ class Codec(ABC, Generic[T]):
 class ValueCodec(Codec[T]):
     """One value: a model, a dataclass, a TypedDict or a plain JSON type."""
 
-    __slots__ = ("_dump", "_floats", "_texts_vary", "_validate", "_validate_json", "adapter")
+    __slots__ = (
+        "_dump",
+        "_floats",
+        "_texts_vary",
+        "_validate",
+        "_validate_json",
+        "adapter",
+        "reshapes",
+    )
 
     def __init__(self, form: object, name: str, adapter: TypeAdapter[T], traits: Traits) -> None:
         super().__init__(form, name)
@@ -136,6 +144,8 @@ class ValueCodec(Codec[T]):
         self._dump: Final = cast("Callable[..., bytes]", adapter.serializer.to_json)
         self._floats: Final = traits.may_hold_floats
         self._texts_vary: Final = traits.texts_vary
+        #: Whether its validators may take what its schema does not tell of.
+        self.reshapes: Final = traits.reshapes
 
     def encode(self, value: object) -> bytes:
         try:

@@ -15,6 +15,8 @@ _FLOATS: Final = frozenset(
     {"float", "any", "function-plain", "function-wrap", "is-instance", "json"}
 )
 _UNORDERED: Final = frozenset({"decimal", "set", "frozenset"})
+#: Where the type's own code looks at a value before its fields are read, and may change it.
+_RESHAPING: Final = frozenset({"function-before", "function-wrap", "function-plain"})
 #: Parts of a schema that hold no schemas.
 _NO_SCHEMAS: Final = frozenset({"config", "default", "metadata"})
 
@@ -27,6 +29,8 @@ class Traits(NamedTuple):
     texts_vary: bool
     #: Sentences about fields that would not survive storage.
     lost_fields: tuple[str, ...]
+    #: It may take values that its JSON Schema does not tell of.
+    reshapes: bool = False
 
 
 def traits_of(core_schema: Mapping[str, Any]) -> Traits:
@@ -45,6 +49,7 @@ def traits_of(core_schema: Mapping[str, Any]) -> Traits:
         may_hold_floats=not kinds.isdisjoint(_FLOATS),
         texts_vary=not kinds.isdisjoint(_UNORDERED),
         lost_fields=tuple(filter(None, lost)),
+        reshapes=not kinds.isdisjoint(_RESHAPING),
     )
 
 

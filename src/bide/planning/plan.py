@@ -27,6 +27,12 @@ from bide.planning.keys import KeyFunction
 from bide.planning.shapes import Cardinality
 
 
+def shape_of(cardinality: Cardinality, *, per_item: bool, collected: bool) -> str:
+    """How a boundary asks, as fingerprints and stores have it."""
+    shape = f"{cardinality} per item" if per_item else cardinality.value
+    return f"{shape} collected" if collected else shape
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlanStep:
     """A function and how it is called."""
@@ -85,6 +91,13 @@ class PlanAwait:
     correlation_of: KeyFunction
     collect: Collect | None
     fingerprint: str
+
+    @property
+    def shape(self) -> str:
+        """Its cardinality, and whether it asks once an item and goes on with gaps."""
+        return shape_of(
+            self.cardinality, per_item=self.per_item, collected=self.collect is not None
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -21,6 +21,7 @@ from bide.model.ids import InteractionId, format_execution, parse_interaction
 from bide.model.status import ReceiptOutcome
 from bide.planning.plan import PlanAwait
 from bide.runtime.committer import Committer
+from bide.runtime.deploys import Deploys
 from bide.runtime.lookups import LookUps
 from bide.runtime.plans import Plans
 from bide.runtime.segment import guard_bytes, guard_items
@@ -68,13 +69,20 @@ class Admission:
     """Admits completions of the pipelines that this process knows."""
 
     def __init__(
-        self, store: Store, committer: Committer, plans: Plans, settings: Settings, clock: Clock
+        self,
+        store: Store,
+        committer: Committer,
+        plans: Plans,
+        settings: Settings,
+        clock: Clock,
+        deploys: Deploys,
     ) -> None:
         self._store = store
         self._committer = committer
         self._plans = plans
         self._settings = settings
         self._clock = clock
+        self._deploys = deploys
         self._look_ups = LookUps(self._fetch, most=settings.batch_rows)
 
     async def admit_one(self, tenant: str, completion: Completion | Typed) -> Reply | None:
@@ -87,7 +95,7 @@ class Admission:
             asked = await self._look_ups.get((tenant, place))
             if asked is None:
                 return _unknown(completion)
-            boundary = self._boundary_of(asked)
+            boundary = await self._boundary_of(asked)
         try:
             move = self._prepare(tenant, completion, place, boundary, asked)
             outcome = await self._committer.commit(move)
@@ -165,7 +173,7 @@ class Admission:
             else:
                 found[place] = (boundary, None)
         for place, asked in zip(unknown, await self.look_up(tenant, list(unknown)), strict=True):
-            found[place] = (self._boundary_of(asked), asked) if asked else None
+            found[place] = (await self._boundary_of(asked), asked) if asked else None
         return found
 
     async def look_up(self, tenant: str, places: Sequence[InteractionId]) -> Sequence[Asked | None]:
@@ -196,9 +204,12 @@ class Admission:
             return None
         return candidates[0][1]
 
-    def _boundary_of(self, asked: Asked) -> PlanAwait | None:
-        plan = self._plans.find(asked.pipeline)
-        return plan.await_by_id(asked.interaction.step_id) if plan else None
+    async def _boundary_of(self, asked: Asked) -> PlanAwait | None:
+        """The await as the version has it that will read the answer; None if none of here does."""
+        fingerprint = asked.unit.fingerprint
+        if not self._plans.is_known(fingerprint):
+            await self._deploys.picture()  # another deployment may have come since
+        return self._plans.boundary_of(asked.pipeline, fingerprint, asked.unit.step_id)
 
     # --- what answer --------------------------------------------------------------------------
 
@@ -233,7 +244,7 @@ class Admission:
             raise _Refusal("invalid-answer", str(error), error.errors) from error
         except LimitExceeded as error:
             raise _Refusal("too-large", str(error)) from error
-        return Admit(place, tenant, body, digest, actor, None, output)
+        return Admit(place, tenant, body, digest, actor, None, output, boundary.fingerprint)
 
     def _fit(self, completion: Completion | Typed, boundary: PlanAwait) -> tuple[Any, bytes]:
         codec, settings = boundary.answer, self._settings

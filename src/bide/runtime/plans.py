@@ -1,11 +1,13 @@
 """The plans that one process can run, and what its segments are made of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from bide.errors import UnknownPipeline
+from bide.model.records import StoredBoundary
+from bide.planning.fitting import boundaries_of, misfit, place_of
 from bide.planning.plan import Plan, PlanAwait, PlanRoute, PlanStep
 
 Element = PlanStep | PlanAwait | PlanRoute
@@ -54,20 +56,23 @@ class Plans:
         self.submittable = tuple(self._by_name)
         for plan in retired:
             self._by_name.setdefault(plan.pipeline, plan)
+        #: Every version: what is current comes first, and takes what fits several.
+        self.versions = (*plans, *retired)
         self._awaits_of_step: dict[str, list[tuple[Plan, PlanAwait]]] = {}
-        for plan in self._by_name.values():
+        for plan in self.versions:
             for boundary in plan.awaits():
                 self._awaits_of_step.setdefault(boundary.id, []).append((plan, boundary))
         self._schemas: dict[str, dict[str, Any]] = {}
-        self._stretches = {
-            stretch.fingerprint: stretch
-            for plan in (*plans, *retired)
-            for stretch in _stretches(plan)
-        }
+        self._stretches: dict[str, Stretch] = {}
+        for plan in self.versions:
+            for stretch in _stretches(plan):
+                self._stretches.setdefault(stretch.fingerprint, stretch)
+        #: Fingerprints of other deployments that surely do not fit, and why.
+        self._misfits: dict[str, str] = {}
 
     @property
     def fingerprints(self) -> frozenset[str]:
-        """What this process can run."""
+        """What this process can run: its own, and what it has adopted."""
         return frozenset(self._stretches)
 
     def of_pipelines(self, names: Sequence[str]) -> frozenset[str]:
@@ -79,6 +84,76 @@ class Plans:
     def stretch(self, fingerprint: str) -> Stretch:
         """The stretch of a claimed execution."""
         return self._stretches[fingerprint]
+
+    # --- what other deployments have stored ---------------------------------------------------
+
+    def boundaries(self) -> list[StoredBoundary]:
+        """What its own fingerprints stand for."""
+        found: dict[str, StoredBoundary] = {}
+        for plan in self.versions:
+            for boundary in boundaries_of(plan):
+                found.setdefault(boundary.fingerprint, boundary)
+        return list(found.values())
+
+    def adopt(self, stored: Iterable[StoredBoundary]) -> None:
+        """Take what other deployments have stored and this one may be able to read.
+
+        The current version of a pipeline is asked first, then those that are retired. A fingerprint
+        is looked at once: neither it nor the plans ever change.
+        """
+        for boundary in stored:
+            fingerprint = boundary.fingerprint
+            if fingerprint in self._stretches or fingerprint in self._misfits:
+                continue
+            reasons: list[str] = []
+            for plan in self.versions:
+                if plan.pipeline != boundary.pipeline:
+                    continue
+                reason = misfit(boundary, plan)
+                if reason is None:
+                    base = place_of(boundary, plan)
+                    at = base.fingerprint if base else plan.fingerprint
+                    own = next(one for one in _stretches(plan) if one.fingerprint == at)
+                    self._stretches[fingerprint] = own
+                    break
+                reasons.append(reason)
+            else:
+                gone = f"there is no pipeline {boundary.pipeline!r} here"
+                self._misfits[fingerprint] = reasons[0] if reasons else gone
+
+    def is_known(self, fingerprint: str) -> bool:
+        """Whether it has been looked at, whatever came of that."""
+        return fingerprint in self._stretches or fingerprint in self._misfits
+
+    def misfit(self, fingerprint: str) -> str | None:
+        """Why what is stored under a fingerprint surely does not fit; None if it may."""
+        return self._misfits.get(fingerprint)
+
+    def boundary_of(self, pipeline: str, fingerprint: str, step_id: str) -> PlanAwait | None:
+        """The await of a unit, as the version has it that reads its answer.
+
+        By its step's id where the fingerprint is not known; None where that surely does not fit.
+        """
+        stretch = self._stretches.get(fingerprint)
+        if stretch is not None:
+            return stretch.base
+        plan = None if fingerprint in self._misfits else self._by_name.get(pipeline)
+        return plan.await_by_id(step_id) if plan else None
+
+    def step_ids(self, step_id: str) -> tuple[str, ...]:
+        """A step's id, and those that it had before."""
+        renamed = (item for plan in self.versions for item in plan.renamed.items())
+        return tuple(dict.fromkeys((step_id, *(old for old, new in renamed if new == step_id))))
+
+    def fingerprints_of(self, plan: Plan) -> dict[str, str]:
+        """The fingerprints of a plan's own boundaries by step id, "" for its input."""
+        found = {"": plan.fingerprint}
+        return found | {boundary.id: boundary.fingerprint for boundary in plan.awaits()}
+
+    def version_of(self, pipeline: str, fingerprint: str) -> Plan | None:
+        """The plan that goes on with an execution."""
+        stretch = self._stretches.get(fingerprint)
+        return stretch.plan if stretch else self._by_name.get(pipeline)
 
     def find(self, pipeline: str) -> Plan | None:
         """The plan of that name, or None."""

@@ -12,6 +12,7 @@ from bide.planning.hints import ResourceKey, resource_of
 from bide.runtime.admission import Admission
 from bide.runtime.clock import ExecutionIds, worker_name
 from bide.runtime.committer import Committer
+from bide.runtime.deploys import Deploys
 from bide.runtime.plans import Plans
 from bide.runtime.pool import StepPool
 from bide.runtime.segment import Tools
@@ -57,10 +58,11 @@ class Runtime:
             size=settings.batch_bytes,
             pending_rows=settings.pending_rows,
         )
-        self.admission = Admission(store, self.committer, plans, settings, clock)
+        self.deploys = Deploys(store, plans, settings)
+        self.admission = Admission(store, self.committer, plans, settings, clock, self.deploys)
         self.service = Service(
             store, self.committer, self.watch, plans, self.admission, settings, ExecutionIds(),
-            self._checks,
+            self._checks, self.deploys,
         )  # fmt: skip
         self._sweeper = Sweeper(store, self.committer, settings)
         self._pool = StepPool(settings.step_threads)
@@ -107,11 +109,14 @@ class Runtime:
         stack.callback(self._pool.stop)
         tools = Tools(self.store, self._pool, self.settings, self._clock, opened)
         names = [self.plans.get(name).pipeline for name in pipelines]
+        name = worker_name()
+        await self.deploys.start(name, names)
+        stack.push_async_callback(self.deploys.stop)
         self.worker = Worker(
-            worker_name(), self.store, self.committer, self.plans, tools, self.settings,
-            concurrency=concurrency,
-            fingerprints=self.plans.of_pipelines(names) if names else self.plans.fingerprints,
+            name, self.store, self.committer, self.plans, tools, self.settings,
+            concurrency=concurrency, deploys=self.deploys,
         )  # fmt: skip
+        self.deploys.on_change(self.worker.wake)
         self.worker.start()
         stack.push_async_callback(self.worker.stop, self.settings.stop_timeout_ms / 1000)
         self._sweeper.start()

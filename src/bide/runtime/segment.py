@@ -636,7 +636,7 @@ class SegmentTask:
         if reopened is None:
             opened = await self._made(OpenUnit(execution, fence, stream_boundary_of(boundary)))
             unit = opened.execution.units
-        elif reopened.step_id != boundary.id:
+        elif self._stretch.plan.await_by_id(reopened.step_id) is not boundary:
             raise ReplayMismatch(
                 f"an earlier run opened await {reopened.step_id!r} here, and this one meets"
                 f" {boundary.id!r}"

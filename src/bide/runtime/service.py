@@ -9,33 +9,40 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
 
+from bide.authoring.answers import Receipt
 from bide.authoring.transports import Inbox
 from bide.engine.ending import status_behind
 from bide.engine.moves import (
     AskAgain,
     AskedAgain,
+    Assign,
     Cancel,
     KeyTaken,
     Moved,
     Outcome,
     Redrive,
     Refused,
+    Release,
     Submit,
     Submitted,
+    TakenBy,
     Unstorable,
 )
 from bide.engine.redriving import check_redrivable, unit_to_take_over
 from bide.errors import (
+    AlreadyAssigned,
     AlreadyEnded,
     FieldError,
     InvalidInput,
     NotFinished,
     NotRedrivable,
+    NotReleasable,
     PayloadError,
     ResultTooLarge,
     StoreUnavailable,
     SubmitConflict,
     UnknownExecution,
+    UnknownInteraction,
 )
 from bide.model.ids import (
     ExecutionId,
@@ -54,6 +61,8 @@ from bide.planning import canonical
 from bide.planning.plan import Plan
 from bide.runtime.admission import Admission
 from bide.runtime.committer import Committer
+from bide.runtime.deploys import Deploys
+from bide.runtime.pending import pending
 from bide.runtime.plans import Plans
 from bide.runtime.replay import Replay
 from bide.runtime.segment import guard_bytes
@@ -64,6 +73,7 @@ from bide.runtime.views import (
     DeadLetterView,
     ExecutionView,
     InteractionView,
+    PipelineView,
     RejectView,
     Reply,
     Submission,
@@ -72,7 +82,7 @@ from bide.runtime.views import (
 )
 from bide.runtime.watch import Watch
 from bide.settings import Settings
-from bide.spi.store import Asked, ExecutionQuery, PendingQuery, Store
+from bide.spi.store import Asked, Deployed, ExecutionQuery, PendingQuery, Standing, Store
 
 _PAGE = 500
 _WHAT = {
@@ -88,6 +98,7 @@ _WHAT = {
     JournalKind.FAILED: "failed",
     JournalKind.DEAD_LETTERED: "dead-lettered",
     JournalKind.CANCELLED: "cancelled",
+    JournalKind.RELEASED: "released",
 }
 
 
@@ -104,6 +115,7 @@ class Service:
         settings: Settings,
         new_id: Callable[[], ExecutionId],
         runtime_checks: Callable[[], list[Check]],
+        deploys: Deploys,
     ) -> None:
         self.settings = settings
         self._store = store
@@ -113,6 +125,7 @@ class Service:
         self._admission = admission
         self._new_id = new_id
         self._runtime_checks = runtime_checks
+        self._deploys = deploys
 
     @property
     def pipelines(self) -> Sequence[str]:
@@ -163,7 +176,7 @@ class Service:
     async def execution(self, tenant: str, execution_id: str) -> ExecutionView | None:
         """Where an execution stands."""
         execution = await self._find(tenant, execution_id)
-        return self._view(execution) if execution else None
+        return await self._view(execution) if execution else None
 
     async def executions(
         self,
@@ -173,13 +186,21 @@ class Service:
         status: ExecutionStatus | None = None,
         before: str | None = None,
         limit: int = 100,
+        held: bool = False,
     ) -> list[ExecutionView]:
-        """A page of executions, newest first; `before` is the last id of the page before."""
+        """A page of executions, newest first; `before` is the last id of the page before.
+
+        With `held`, only those that are due and that no live worker can claim.
+        """
         cursor = parse_execution(before) if before is not None else None
         if before is not None and cursor is None:
             return []
         query = ExecutionQuery(tenant, pipeline, status, cursor, limit)
-        return [self._view(each) for each in await self._store.executions(query)]
+        if held:
+            claimed = await self._deploys.claimed_by_somebody()
+            paused = (await self._deploys.picture()).paused
+            query = query._replace(due_outside=claimed, paused=paused)
+        return [await self._view(each) for each in await self._store.executions(query)]
 
     async def wait(
         self, tenant: str, execution_id: str, timeout_s: float, *, parked: bool = False
@@ -201,7 +222,7 @@ class Service:
             execution = await self._watch.until(now.id, reached, timeout_s)
         except TimeoutError:
             execution = await self._find(tenant, execution_id)
-        return self._view(execution) if execution else None
+        return await self._view(execution) if execution else None
 
     async def result(self, tenant: str, execution_id: str) -> Any:
         """The result of a SUCCEEDED execution as a JSON value (a list for a stream).
@@ -259,7 +280,7 @@ class Service:
             raise InvalidInput(f"the reason {problem}")
         outcome = await self._committer.commit(Cancel(execution.id, tenant, reason))
         if isinstance(outcome, Moved):
-            return self._view(outcome.execution)
+            return await self._view(outcome.execution)
         now = await self._existing(tenant, execution_id)
         status = now.status.name
         why = outcome.reason if isinstance(outcome, Refused) else str(outcome)
@@ -397,6 +418,93 @@ class Service:
         id_ = parse_reject(reject_id)
         return await self._store.reject(tenant, id_) if id_ else None
 
+    async def release(
+        self, tenant: str, execution_id: str, fingerprint: str, *, by: str | None = None
+    ) -> ExecutionView:
+        """Let a held or parked execution go on as one of this app's boundaries.
+
+        What it goes on from is read as that boundary's type before anything is written.
+
+        Raises:
+            UnknownExecution, NotReleasable, AlreadyEnded.
+        """
+        execution = await self._existing(tenant, execution_id)
+        if execution.status.is_terminal:
+            status = execution.status.name
+            raise AlreadyEnded(f"execution {execution_id} is {status}", status=status)
+        problem = await self._misfit_as(execution, fingerprint)
+        problem = problem or (check_text(by) if by is not None else None)
+        if problem is not None:
+            raise NotReleasable(f"execution {execution_id}: {problem}")
+        outcome = await self._committer.commit(Release(execution.id, tenant, fingerprint, by))
+        if not isinstance(outcome, Moved):
+            why = outcome.reason if isinstance(outcome, Refused) else str(outcome)
+            raise NotReleasable(f"execution {execution_id}: {why}")
+        return await self._view(outcome.execution)
+
+    async def _misfit_as(self, execution: Execution, fingerprint: str) -> str | None:
+        """Why an execution cannot go on under a fingerprint; None if it can."""
+        await self._deploys.refresh()
+        if fingerprint not in self._plans.fingerprints:
+            return f"this app has no boundary with the fingerprint {fingerprint!r}"
+        stretch = self._plans.stretch(fingerprint)
+        if stretch.plan.pipeline != execution.pipeline:
+            return f"{fingerprint} belongs to pipeline {stretch.plan.pipeline!r}"
+        waits = execution.status is ExecutionStatus.WAITING_EXTERNAL
+        number = execution.units if waits else execution.resumed
+        if (number == 0) != (stretch.base is None):
+            return "an input is not an answer: name a fingerprint of the same kind of boundary"
+        codec = stretch.base.output if stretch.base else stretch.plan.input
+        try:
+            if stretch.base is None:
+                codec.decode(await self._store.input_of(execution.tenant, execution.id) or b"")
+                return None
+            [unit] = [
+                each
+                for each in await self._store.units(execution.tenant, execution.id)
+                if each.number == number
+            ]
+            if unit.per_item != stretch.base.per_item:
+                return "the boundary asks in another shape"
+            first = 0
+            while page := await self._store.answers(execution.id, number, first, _PAGE):
+                for each in page:
+                    codec.decode(each.output or each.answer or b"")
+                first = page[-1].item + 1
+        except PayloadError as error:
+            return str(error)
+        return None
+
+    # --- pipelines ----------------------------------------------------------------------------
+
+    async def pause(self, pipeline: str, *, paused: bool = True) -> PipelineView:
+        """Stop the claims and hand-overs of a pipeline in every process, or let them go on.
+
+        What runs goes on to its next boundary; submissions and completions are admitted as ever.
+
+        Raises:
+            UnknownPipeline.
+        """
+        plan = self._plans.get(pipeline)
+        await self._deploys.pause(plan.pipeline, paused=paused)
+        return self._pipeline_view(plan, paused=paused)
+
+    async def pipeline_views(self) -> list[PipelineView]:
+        """The app's pipelines, with whether they are paused."""
+        paused = (await self._deploys.picture()).paused
+        return [
+            self._pipeline_view(plan, paused=plan.pipeline in paused) for plan in self._plans.all()
+        ]
+
+    def _pipeline_view(self, plan: Plan, *, paused: bool) -> PipelineView:
+        return PipelineView(
+            pipeline=plan.pipeline,
+            title=plan.title,
+            paused=paused,
+            retired=plan.pipeline not in self._plans.submittable,
+            fingerprints=self._plans.fingerprints_of(plan),
+        )
+
     async def timeline(self, tenant: str, execution_id: str) -> list[TimelineEntry]:
         """The facts of an execution's life, in order."""
         id_ = parse_execution(execution_id)
@@ -489,7 +597,9 @@ class Service:
             return []
         step_id = self._step_id(step) if step is not None else None
         query = PendingQuery(tenant, group, assignee, step_id, execution, limit)
-        return [self._interaction_view(each) for each in await self._store.pending(query)]
+        return [
+            self._interaction_view(each) for each in await pending(self._store, self._plans, query)
+        ]
 
     async def interaction(self, tenant: str, interaction_id: str) -> InteractionView | None:
         """One interaction."""
@@ -498,6 +608,59 @@ class Service:
             return None
         [asked] = await self._store.interactions_by_id(tenant, [id_])
         return self._interaction_view(asked) if asked else None
+
+    async def assign(
+        self,
+        tenant: str,
+        interaction_id: str,
+        assignee: str | None,
+        *,
+        by: str | None = None,
+        only_from: frozenset[str | None] | None = None,
+    ) -> InteractionView:
+        """Say whose an open interaction is, None for nobody's.
+
+        Args:
+            tenant: whose rows.
+            interaction_id: which.
+            assignee: whose it is from now on.
+            by: who says so.
+            only_from: whose it must be for that, None standing for nobody's; else anybody's.
+
+        Raises:
+            UnknownInteraction, AlreadyAssigned, AlreadyEnded, InvalidInput.
+        """
+        for name, text in (("assignee", assignee), ("actor", by)):
+            problem = check_text(text) if text is not None else None
+            if problem is not None:
+                raise InvalidInput(f"the {name} {problem}")
+        view = await self.interaction(tenant, interaction_id)
+        id_ = parse_interaction(interaction_id)
+        if view is None or id_ is None:
+            receipt = Receipt(interaction_id=interaction_id, outcome="unknown")
+            raise UnknownInteraction(f"there is no interaction {interaction_id}", receipt=receipt)
+        outcome = await self._committer.commit(Assign(id_, tenant, assignee, only_from))
+        if isinstance(outcome, TakenBy):
+            raise AlreadyAssigned(
+                f"interaction {interaction_id} is {outcome.assignee or 'nobody'}'s",
+                assignee=outcome.assignee,
+            )
+        now = await self.interaction(tenant, interaction_id)
+        assert now is not None
+        if isinstance(outcome, Refused):
+            status = now.status.name
+            raise AlreadyEnded(f"interaction {interaction_id}: {outcome.reason}", status=status)
+        return now
+
+    async def claim(self, tenant: str, interaction_id: str, by: str) -> InteractionView:
+        """Take an open interaction that nobody has; raises like `assign`."""
+        return await self.assign(tenant, interaction_id, by, by=by, only_from=frozenset({None, by}))
+
+    async def unclaim(self, tenant: str, interaction_id: str, by: str) -> InteractionView:
+        """Put an interaction of one's own back; raises like `assign`."""
+        return await self.assign(
+            tenant, interaction_id, None, by=by, only_from=frozenset({None, by})
+        )
 
     async def complete(self, tenant: str, completion: Completion) -> Reply:
         """Take in a completion and give its one receipt, whatever it is.
@@ -557,6 +720,46 @@ class Service:
             *self._runtime_checks(),
         ]
 
+    async def examine(self) -> list[Check]:
+        """What `checks` says, and who would be held by this deploy (`bide doctor`)."""
+        checks = await self.checks()
+        if not all(check.ok or check.warning for check in checks):
+            return checks
+        picture = await self._deploys.refresh()
+        for pipeline in sorted(picture.paused):
+            message = f"pipeline {pipeline!r} is paused: nothing of it is claimed"
+            hint = f"go on: bide resume {pipeline}"
+            paused = Check(name="paused", ok=False, warning=True, message=message, hint=hint)
+            checks.append(paused)
+        return checks + await self._who_would_be_held(picture)
+
+    async def _who_would_be_held(self, picture: Deployed) -> list[Check]:
+        found: list[Check] = []
+        runnable = self._plans.fingerprints
+        for standing in sorted(await self._store.standing(), key=_in_order):
+            if standing.fingerprint in runnable:
+                continue
+            known = picture.boundaries.get(standing.fingerprint)
+            step = standing.step_id or (known.step_id if known else "")
+            after = f" after {step!r}" if step else " at its start"
+            where = f" at {standing.step_id!r}" if standing.step_id else after
+            doing = "parked" if standing.step_id else "queued or running"
+            why = self._plans.misfit(standing.fingerprint)
+            why = why or f"nobody has said what {standing.fingerprint} stands for"
+            message = (
+                f"pipeline {standing.pipeline!r}: {standing.count:,} {doing}{where}"
+                f" would be held: {why}"
+            )
+            hint = (
+                "keep what fits them (retired=[...], renamed={...}), or release them:"
+                " bide release EXECUTION --as FINGERPRINT"
+            )
+            found.append(Check(name="deploy", ok=False, warning=True, message=message, hint=hint))
+        if not found:
+            message = "this app can go on with everything that is queued or parked"
+            found.append(Check(name="deploy", ok=True, message=message))
+        return found
+
     # --- helpers ------------------------------------------------------------------------------
 
     async def _find(self, tenant: str, execution_id: str) -> Execution | None:
@@ -586,8 +789,8 @@ class Service:
                 return part.id
         return step
 
-    def _view(self, execution: Execution) -> ExecutionView:
-        plan = self._plans.find(execution.pipeline)
+    async def _view(self, execution: Execution) -> ExecutionView:
+        plan = self._plans.version_of(execution.pipeline, execution.fingerprint)
         names = plan.step_names if plan else ()
         position = execution.step_index
         return ExecutionView(
@@ -605,7 +808,8 @@ class Service:
             error_code=execution.error_code,
             error_message=execution.error_message,
             result_count=execution.result_count,
-            held=None,
+            held=await self._deploys.held(execution),
+            fingerprint=execution.fingerprint,
             redriven_from=(
                 format_execution(execution.redriven_from) if execution.redriven_from else None
             ),
@@ -613,8 +817,7 @@ class Service:
 
     def _interaction_view(self, asked: Asked) -> InteractionView:
         interaction, pipeline, unit = asked
-        plan = self._plans.find(pipeline)
-        boundary = plan.await_by_id(interaction.step_id) if plan else None
+        boundary = self._plans.boundary_of(pipeline, unit.fingerprint, unit.step_id)
         id_ = format_interaction(interaction.id)
         return InteractionView(
             interaction_id=id_,
@@ -653,6 +856,10 @@ def _timeline_entry(fact: JournalFact) -> TimelineEntry:
         unit_id=format_unit(UnitId(fact.execution, fact.unit)) if fact.unit else None,
         detail=fact.detail,
     )
+
+
+def _in_order(standing: Standing) -> tuple[str, str, str]:
+    return standing.pipeline, standing.step_id or "", standing.fingerprint
 
 
 def _submission(outcome: Outcome, key: str | None) -> Submission:

@@ -42,6 +42,22 @@ class ExecutionView:
     held: str | None
     #: The execution that it does again, in whole or in part; None for a submitted one.
     redriven_from: str | None = None
+    #: What a worker must know to go on with it.
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineView:
+    """A pipeline of the app."""
+
+    pipeline: str
+    title: str
+    #: Nothing of it is claimed.
+    paused: bool
+    #: It takes no submissions any more.
+    retired: bool
+    #: What an execution can be released as: fingerprints by step id, "" for the input.
+    fingerprints: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,7 @@ from bide.model.ids import ExecutionId, format_execution
 from bide.model.records import Execution
 from bide.model.status import ExecutionStatus
 from bide.runtime.committer import Committer
+from bide.runtime.deploys import Deploys
 from bide.runtime.plans import Plans
 from bide.runtime.pool import call_on
 from bide.runtime.segment import Again, PlainSegment, SegmentTask, Tools, starts_midway
@@ -72,7 +73,7 @@ class Worker:
         settings: Settings,
         *,
         concurrency: int,
-        fingerprints: frozenset[str],
+        deploys: Deploys,
     ) -> None:
         self.name = name
         self._store = store
@@ -81,7 +82,7 @@ class Worker:
         self._tools = tools
         self._settings = settings
         self._concurrency = concurrency
-        self._fingerprints = fingerprints
+        self._deploys = deploys
         self._running: dict[ExecutionId, int] = {}
         self._tasks: dict[ExecutionId, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
@@ -142,9 +143,9 @@ class Worker:
     def offer(self) -> Handover | None:
         """What it would take over from the next commit."""
         slots = int(self._concurrency * _HANDOVER_SHARE) - len(self._running)
-        if self._stopping or slots <= 0 or not self._fingerprints:
+        if self._stopping or slots <= 0 or not self._deploys.claims:
             return None
-        return Handover(self.name, self._settings.lease_ms, slots, self._fingerprints)
+        return Handover(self.name, self._settings.lease_ms, slots, self._deploys.claims)
 
     def committed(
         self, outcomes: Sequence[Outcome], executions: Sequence[Execution], left_ready: int
@@ -170,7 +171,7 @@ class Worker:
             self._wake.clear()
             room = self._concurrency - len(self._running)
             claimed: list[Claimed] = []
-            if room > 0 and self._fingerprints:
+            if room > 0 and self._deploys.claims:
                 try:
                     claimed = await self._store.claim(self._claim_offer(room))
                 except StoreUnavailable as error:
@@ -190,7 +191,7 @@ class Worker:
             self.name,
             self._settings.lease_ms,
             limit,
-            self._fingerprints,
+            self._deploys.claims,
             self._settings.lease_takeovers_max,
         )
 
@@ -298,7 +299,7 @@ class Worker:
         if not self._holds(execution):  # lost, or given back by a stop, since the last try
             return
         if isinstance(move, GiveBack):
-            self._drop(execution.fingerprint)
+            self._deploys.drop(execution.fingerprint)
 
         def done(result: list[Outcome] | StoreUnavailable) -> None:
             if isinstance(result, StoreUnavailable):
@@ -333,15 +334,6 @@ class Worker:
         self._running.pop(id_, None)
         if not self._running:
             self._idle.set()
-
-    def _drop(self, fingerprint: str) -> None:
-        """Claim no more of what this process cannot read."""
-        if fingerprint in self._fingerprints:
-            self._fingerprints -= {fingerprint}
-            log.error(
-                "stored values do not validate against this deployment; no longer claiming %s",
-                fingerprint,
-            )
 
     async def _give_back(self, held: Sequence[tuple[ExecutionId, int]]) -> None:
         if not held:
