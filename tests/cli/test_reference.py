@@ -33,7 +33,8 @@ def test_every_command_and_setting_has_its_place(reference: ModuleType) -> None:
 
     for command in (
         "serve", "worker", "submit", "executions", "show", "replay", "pending", "complete", "cancel",
-        "dlq ls", "dlq show", "dlq redrive", "migrate", "doctor", "bench",
+        "assign", "release", "pipelines", "pause", "resume", "dlq ls", "dlq show", "dlq redrive", "migrate",
+        "doctor", "bench",
     ):  # fmt: skip
         assert f"## `bide {command}`" in page
     for name in Settings.model_fields:

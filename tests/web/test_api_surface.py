@@ -13,7 +13,7 @@ from tests.web.expect import Ended, Park, problem
 DETAIL = {
     "executionId", "status", "stepIndex", "attempt", "version", "nextDueAtEpochMs",
     "updatedAtEpochMs", "errorCode", "errorMessage", "held", "pipeline", "step",
-    "createdAtEpochMs", "resultCount", "redrivenFrom",
+    "createdAtEpochMs", "resultCount", "redrivenFrom", "fingerprint",
 }  # fmt: skip
 
 

@@ -84,6 +84,26 @@ def closed(schema: Any) -> TypeAdapter[Any]:
             schemas.ReceiptBody,
         ),
         ("POST", "/api/v1/executions/{executionId}/cancel", {}, schemas.ExecutionDetail),
+        ("GET", "/api/v1/pipelines", None, schemas.PipelineList),
+        ("POST", "/api/v1/pipelines/echo/pause", None, schemas.PipelineBody),
+        (
+            "POST",
+            "/api/v1/interactions/{interactionId}/claim",
+            {"actor": "ada"},
+            schemas.InteractionBody,
+        ),
+        (
+            "POST",
+            "/api/v1/interactions/{interactionId}/release",
+            {"actor": "ada"},
+            schemas.InteractionBody,
+        ),
+        (
+            "POST",
+            "/api/v1/interactions/{interactionId}/assign",
+            {"assignee": "ada"},
+            schemas.InteractionBody,
+        ),
         ("GET", "/readyz", None, schemas.ReadinessBody),
     ],
 )

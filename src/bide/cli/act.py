@@ -1,4 +1,4 @@
-"""Commands that act on what is there: complete, cancel and redrive."""
+"""Commands that act: complete, assign, cancel, redrive, release, pause and resume."""
 
 from typing import Annotated, Any
 
@@ -24,6 +24,7 @@ from bide.runtime.views import (
     Completion,
     ExecutionView,
     InteractionView,
+    PipelineView,
     Reply,
     Submission,
 )
@@ -153,6 +154,97 @@ def redrive(
         output.say(output.text(made.execution_id, "bold"))
         if made.duplicate:
             output.remark("it was redriven before, as this; --again makes another one")
+
+
+def release(
+    execution: Annotated[str, typer.Argument(metavar="EXECUTION", help="Its id.")],
+    as_: Annotated[
+        str,
+        typer.Option("--as", metavar="FINGERPRINT", help="As which boundary of the app it goes on;"
+                     " `bide pipelines` lists them."),
+    ],
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="NAME", help="Who says so.", show_default=False),
+    ] = None,
+    app: AppOption = None,
+    store: StoreOption = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Let an execution that no worker fits go on as another boundary."""
+    target = Target(app, store, tenant, json)
+
+    async def act(service: Service) -> ExecutionView:
+        return await service.release(tenant, execution, as_, by=by or None)
+
+    view = with_service(target, act)
+    if json:
+        output.print_json(rendering.execution_detail(view))
+    else:
+        print_execution(view, None)
+
+
+def assign(
+    interaction: Annotated[
+        str, typer.Argument(metavar="ID", help="The interaction, as `bide pending` lists it.")
+    ],
+    who: Annotated[
+        str | None, typer.Argument(metavar="WHO", help="Whose it is.", show_default=False)
+    ] = None,
+    nobody: Annotated[bool, typer.Option("--nobody", help="It is nobody's any more.")] = False,
+    claim: Annotated[bool, typer.Option("--claim", help="Only if nobody else has it.")] = False,
+    app: AppOption = None,
+    store: StoreOption = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    json: JsonOption = False,
+) -> None:
+    """Say whose an interaction is."""
+    if (who is None) != nobody or (nobody and claim):
+        raise CliError("say who: WHO, WHO --claim, or --nobody", exit_code=USAGE)
+    target = Target(app, store, tenant, json)
+
+    async def act(service: Service) -> InteractionView:
+        if claim and who is not None:
+            return await service.claim(tenant, interaction, who)
+        return await service.assign(tenant, interaction, who or None)
+
+    view = with_service(target, act)
+    if json:
+        output.print_json(rendering.interaction(view))
+    else:
+        output.say(output.text(f"{interaction} is {view.assignee or 'nobody'}'s"))
+
+
+def pause(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Its id.")],
+    app: AppOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Stop the claims of a pipeline in every process; submissions and answers are taken in."""
+    _set_paused(Target(app, store, json=json), pipeline, paused=True)
+
+
+def resume(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Its id.")],
+    app: AppOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Let a paused pipeline go on."""
+    _set_paused(Target(app, store, json=json), pipeline, paused=False)
+
+
+def _set_paused(target: Target, pipeline: str, *, paused: bool) -> None:
+    async def act(service: Service) -> PipelineView:
+        return await service.pause(pipeline, paused=paused)
+
+    view = with_service(target, act)
+    if target.json:
+        output.print_json(rendering.pipeline(view))
+    else:
+        output.say(output.text(f"{view.pipeline} {'is paused' if paused else 'goes on'}"))
 
 
 def _answer(target: Target, payload: str | None, fail: str | None) -> object:

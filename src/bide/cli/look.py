@@ -30,6 +30,7 @@ from bide.runtime.views import (
     DeadLetterView,
     ExecutionView,
     InteractionView,
+    PipelineView,
     RejectView,
     TimelineEntry,
     UnitView,
@@ -50,6 +51,9 @@ def executions(
         str | None,
         typer.Option("--status", metavar="STATUS", help="In this status.", show_default=False),
     ] = None,
+    held: Annotated[
+        bool, typer.Option("--held", help="Only those that are due and that no worker can claim.")
+    ] = False,
     before: BeforeOption = None,
     limit: LimitOption = 20,
     app: AppOption = None,
@@ -63,7 +67,7 @@ def executions(
 
     async def look(service: Service) -> list[ExecutionView]:
         return await service.executions(
-            tenant, pipeline=pipeline, status=wanted, before=before, limit=limit
+            tenant, pipeline=pipeline, status=wanted, before=before, limit=limit, held=held
         )
 
     listed = with_service(target, look)
@@ -128,6 +132,34 @@ def show(
         )
         return
     _show(view, units, timeline, result)
+
+
+def pipelines(app: AppOption = None, store: StoreOption = None, json: JsonOption = False) -> None:
+    """List the app's pipelines, which are paused, and the fingerprints of their boundaries."""
+    target = Target(app, store, json=json)
+
+    async def look(service: Service) -> list[PipelineView]:
+        return await service.pipeline_views()
+
+    listed = with_service(target, look)
+    if json:
+        output.print_lines(map(rendering.pipeline, listed))
+        return
+    output.print_table(
+        "pipeline", "state", "boundary", "fingerprint",
+        rows=(
+            (
+                view.pipeline,
+                ", ".join(
+                    name for name, on in (("paused", view.paused), ("retired", view.retired)) if on
+                ) or "active",
+                step_id or "(input)",
+                fingerprint,
+            )
+            for view in listed
+            for step_id, fingerprint in view.fingerprints.items()
+        ),
+    )  # fmt: skip
 
 
 def pending(

@@ -23,9 +23,9 @@ def migrate(app: AppOption = None, store: StoreOption = None, json: JsonOption =
 
 
 def doctor(app: AppOption = None, store: StoreOption = None, json: JsonOption = False) -> None:
-    """Check everything that would keep an await from working."""
+    """Check everything that would keep an await from working, and whom this deploy would hold."""
     try:
-        checks = with_service(Target(app, store, json=json), _checks, creates=True)
+        checks = with_service(Target(app, store, json=json), _examined, creates=True)
     except Exception as error:
         if not is_expected(error):
             raise
@@ -49,6 +49,10 @@ def _print(checks: list[Check]) -> None:
         output.say(line.append_text(output.text(check.message)))
         if check.hint and not check.ok:
             output.say(output.text(f"      {check.hint}", "dim"))
+
+
+async def _examined(service: Service) -> list[Check]:
+    return await service.examine()
 
 
 async def _checks(service: Service) -> list[Check]:

@@ -14,6 +14,7 @@ from bide.web.problems import Refused, malformed
 from bide.web.rendering import JSON, NDJSON
 from bide.web.routing import Call, Handler, Operation, Parameter
 from bide.web.schemas import (
+    AssignBody,
     BatchReceipt,
     CancelBody,
     CompletionBody,
@@ -21,12 +22,16 @@ from bide.web.schemas import (
     DeadLetterPage,
     ExecutionDetail,
     ExecutionPage,
+    HolderBody,
     InteractionBody,
     InteractionList,
+    PipelineBody,
+    PipelineList,
     ReceiptBody,
     RedriveBody,
     RejectBody,
     RejectPage,
+    ReleaseBody,
     ResultPage,
     SubmissionBody,
     TimelineList,
@@ -36,6 +41,11 @@ from bide.web.schemas import (
 _PREFIX: Final = "/api/v1"
 _CURSOR: Final = Parameter(name="cursor", description="The `nextCursor` of the page before.")
 _STATUS: Final = Parameter(name="status", description="Only executions that stand there.")
+_HELD: Final = Parameter(
+    name="held",
+    description="true: only those that are due and that no live worker can claim.",
+    schema={"type": "boolean"},
+)
 _PIPELINE: Final = Parameter(name="pipeline", description="Only of this pipeline.")
 
 
@@ -61,6 +71,7 @@ async def _execution_page(call: Call, pipeline: str | None) -> Response:
             status=parsing.query_status(call.request),
             before=_execution_cursor(call),
             limit=limit,
+            held=parsing.query_flag(call.request, "held"),
         )
         if limit
         else []
@@ -94,6 +105,67 @@ async def _cancel(call: Call) -> Response:
     given = await body.read_optional_json(call.request, call.headers, bytes_max)
     view = await call.service.cancel(call.tenant, call.path("executionId"), parsing.reason(given))
     return rendering.response(rendering.execution_detail(view))
+
+
+async def _release(call: Call) -> Response:
+    given = await _json(call)
+    fingerprint, by = parsing.release(given, call.caller)
+    view = await call.service.release(call.tenant, call.path("executionId"), fingerprint, by=by)
+    return rendering.response(rendering.execution_detail(view))
+
+
+async def _pipelines(call: Call) -> Response:
+    views = await call.service.pipeline_views()
+    return rendering.response(PipelineList(items=[rendering.pipeline(view) for view in views]))
+
+
+async def _pause(call: Call) -> Response:
+    view = await call.service.pause(call.path("pipeline"))
+    return rendering.response(rendering.pipeline(view))
+
+
+async def _resume(call: Call) -> Response:
+    view = await call.service.pause(call.path("pipeline"), paused=False)
+    return rendering.response(rendering.pipeline(view))
+
+
+async def _claim(call: Call) -> Response:
+    by = parsing.holder(await _optional_json(call), call.caller)
+    view = await call.service.claim(call.tenant, await _decidable(call), by)
+    return rendering.response(rendering.interaction(view))
+
+
+async def _unclaim(call: Call) -> Response:
+    by = parsing.holder(await _optional_json(call), call.caller)
+    view = await call.service.unclaim(call.tenant, await _decidable(call), by)
+    return rendering.response(rendering.interaction(view))
+
+
+async def _assign(call: Call) -> Response:
+    assignee, by = parsing.assignment(await _json(call), call.caller)
+    view = await call.service.assign(call.tenant, await _decidable(call), assignee, by=by)
+    return rendering.response(rendering.interaction(view))
+
+
+async def _decidable(call: Call) -> str:
+    """The interaction of the path, if this caller is among those that it asks."""
+    interaction_id = call.path("interactionId")
+    view = await call.service.interaction(call.tenant, interaction_id)
+    if view is None:
+        raise Refused("not-found", f"there is no interaction {interaction_id}")
+    if not call.caller.may_decide(view):
+        raise Refused("not-allowed", "The interaction asks others than this caller.")
+    return interaction_id
+
+
+async def _json(call: Call) -> object:
+    bytes_max = call.service.settings.http_max_body_bytes
+    return await body.read_json(call.request, call.headers, bytes_max)
+
+
+async def _optional_json(call: Call) -> object:
+    bytes_max = call.service.settings.http_max_body_bytes
+    return await body.read_optional_json(call.request, call.headers, bytes_max)
 
 
 async def _interactions(call: Call) -> Response:
@@ -223,6 +295,10 @@ def _execution_cursor(call: Call) -> str | None:
 
 _EXECUTION: Final = f"{_PREFIX}/executions/{{executionId}}"
 _INTERACTION: Final = f"{_PREFIX}/interactions/{{interactionId}}"
+_ASSIGNING: Final = (
+    "not-found", "not-allowed", "already-assigned", "already-ended", "invalid-input", "too-large",
+    "unsupported-media-type",
+)  # fmt: skip
 
 _REDRIVE_PROBLEMS: Final = (
     "not-found",
@@ -280,7 +356,7 @@ OPERATIONS: Final = (
         handle=_executions_of_pipeline,
         summary="Executions of a pipeline, newest first",
         tag="executions",
-        parameters=(_STATUS, LIMIT, _CURSOR),
+        parameters=(_STATUS, _HELD, LIMIT, _CURSOR),
         responses=((200, ExecutionPage, JSON),),
     ),
     Operation(
@@ -289,7 +365,7 @@ OPERATIONS: Final = (
         handle=_executions,
         summary="Executions, newest first",
         tag="executions",
-        parameters=(_PIPELINE, _STATUS, LIMIT, _CURSOR),
+        parameters=(_PIPELINE, _STATUS, _HELD, LIMIT, _CURSOR),
         responses=((200, ExecutionPage, JSON),),
     ),
     Operation(
@@ -370,6 +446,84 @@ OPERATIONS: Final = (
         problems=("not-found", "already-ended", "too-large", "unsupported-media-type"),
     ),
     _redriving(_EXECUTION, _redrive_execution, "Do a failed execution again", "executions"),
+    Operation(
+        method="POST",
+        path=f"{_EXECUTION}/release",
+        handle=_release,
+        summary="Let an execution that no worker fits go on as another boundary",
+        tag="executions",
+        role="operate",
+        request=ReleaseBody,
+        responses=((200, ExecutionDetail, JSON),),
+        problems=(
+            "not-found",
+            "already-ended",
+            "not-releasable",
+            "too-large",
+            "unsupported-media-type",
+        ),
+    ),
+    Operation(
+        method="GET",
+        path=f"{_PREFIX}/pipelines",
+        handle=_pipelines,
+        summary="The app's pipelines, and which are paused",
+        tag="pipelines",
+        responses=((200, PipelineList, JSON),),
+    ),
+    Operation(
+        method="POST",
+        path=f"{_PREFIX}/pipelines/{{pipeline}}/pause",
+        handle=_pause,
+        summary="Stop the claims of a pipeline in every process",
+        tag="pipelines",
+        role="operate",
+        responses=((200, PipelineBody, JSON),),
+        problems=("unknown-pipeline",),
+    ),
+    Operation(
+        method="POST",
+        path=f"{_PREFIX}/pipelines/{{pipeline}}/resume",
+        handle=_resume,
+        summary="Let a paused pipeline go on",
+        tag="pipelines",
+        role="operate",
+        responses=((200, PipelineBody, JSON),),
+        problems=("unknown-pipeline",),
+    ),
+    Operation(
+        method="POST",
+        path=f"{_INTERACTION}/claim",
+        handle=_claim,
+        summary="Take an interaction that nobody has",
+        tag="interactions",
+        role="decide",
+        request=HolderBody,
+        responses=((200, InteractionBody, JSON),),
+        problems=_ASSIGNING,
+    ),
+    Operation(
+        method="POST",
+        path=f"{_INTERACTION}/release",
+        handle=_unclaim,
+        summary="Put an interaction of one's own back",
+        tag="interactions",
+        role="decide",
+        request=HolderBody,
+        responses=((200, InteractionBody, JSON),),
+        problems=_ASSIGNING,
+    ),
+    Operation(
+        method="POST",
+        path=f"{_INTERACTION}/assign",
+        handle=_assign,
+        summary="Say whose an interaction is, whoever has it",
+        tag="interactions",
+        role="decide",
+        request=AssignBody,
+        responses=((200, InteractionBody, JSON),),
+        problems=_ASSIGNING,
+    ),
     Operation(
         method="GET",
         path=f"{_PREFIX}/interactions",

@@ -23,7 +23,7 @@ from bide.runtime.views import InteractionView
 from bide.web.problems import Refused, malformed
 
 Identify: TypeAlias = Callable[..., Awaitable[Principal | None]]
-Role: TypeAlias = Literal["submit", "decide"]
+Role: TypeAlias = Literal["submit", "decide", "operate"]
 Headers: TypeAlias = Mapping[bytes, bytes]
 
 DEFAULT_TENANT: Final = "default"

@@ -134,6 +134,40 @@ def reject_cursor(request: Request) -> str | None:
     return given
 
 
+def query_flag(request: Request, name: str) -> bool:
+    """Whether a filter is switched on."""
+    given = (query_text(request, name) or "false").lower()
+    if given not in {"true", "false"}:
+        raise malformed(f"{name}: true or false is needed.")
+    return given == "true"
+
+
+def release(body: object, caller: Caller) -> tuple[str, str | None]:
+    """As what an execution is released, and who does it."""
+    fields = _object(body)
+    fingerprint = _field(fields, "fingerprint")
+    if fingerprint is None:
+        raise malformed("a fingerprint is needed", "/fingerprint")
+    return fingerprint, caller.actor(_field(fields, "by", NAME_MAX))
+
+
+def holder(body: object, caller: Caller) -> str:
+    """Who claims an interaction or puts it back."""
+    actor = caller.actor(_field({} if body is None else _object(body), "actor", NAME_MAX))
+    if actor is None:
+        raise malformed("an actor is needed, since nobody is authenticated", "/actor")
+    return actor
+
+
+def assignment(body: object, caller: Caller) -> tuple[str | None, str | None]:
+    """Whose an interaction is from now on, and who says so."""
+    fields = _object(body)
+    if "assignee" not in fields:
+        raise malformed("an assignee is needed, or null", "/assignee")
+    assignee = _field(fields, "assignee", NAME_MAX)
+    return assignee, caller.actor(_field(fields, "actor", NAME_MAX))
+
+
 def _payload(fields: dict[str, object], failure: tuple[str, str] | None) -> object:
     payload = fields.get("responsePayload", MISSING)
     if failure is None and payload is MISSING:

@@ -53,6 +53,8 @@ PROBLEMS: Final[Mapping[str, Kind]] = {
     "not-finished": Kind(409, "There is no result"),
     "not-redrivable": Kind(409, "It cannot be done again"),
     "already-ended": Kind(409, "The execution has ended"),
+    "already-assigned": Kind(409, "The interaction is somebody else's"),
+    "not-releasable": Kind(409, "It cannot go on under that fingerprint"),
     "late": Kind(410, "The interaction takes no answer any more"),
     "too-large": Kind(413, "The request is too large"),
     "limit-exceeded": Kind(413, "A limit was exceeded"),

@@ -16,6 +16,7 @@ from bide.runtime.views import (
     DeadLetterView,
     ExecutionView,
     InteractionView,
+    PipelineView,
     RejectView,
     Reply,
     TimelineEntry,
@@ -29,6 +30,7 @@ from bide.web.schemas import (
     ExecutionStatusName,
     HeldBody,
     InteractionBody,
+    PipelineBody,
     ReceiptBody,
     RejectBody,
     TimelineBody,
@@ -125,6 +127,18 @@ def execution_detail(view: ExecutionView) -> ExecutionDetail:
         "createdAtEpochMs": view.created_at_ms,
         "resultCount": view.result_count,
         "redrivenFrom": view.redriven_from,
+        "fingerprint": view.fingerprint,
+    }
+
+
+def pipeline(view: PipelineView) -> PipelineBody:
+    """One pipeline."""
+    return {
+        "pipeline": view.pipeline,
+        "title": view.title,
+        "paused": view.paused,
+        "retired": view.retired,
+        "fingerprints": view.fingerprints,
     }
 
 

@@ -103,6 +103,42 @@ RedriveBody = TypedDict(
 )
 
 
+class ReleaseBody(TypedDict):
+    """As which of the app's boundaries an execution goes on; `by` unless the caller is known."""
+
+    fingerprint: str
+    by: NotRequired[str | None]
+
+
+class HolderBody(TypedDict):
+    """Who claims or puts back an interaction; left out where the caller is known."""
+
+    actor: NotRequired[str | None]
+
+
+class AssignBody(TypedDict):
+    """Whose an interaction is from now on; null: nobody's."""
+
+    assignee: str | None
+    actor: NotRequired[str | None]
+
+
+class PipelineBody(TypedDict):
+    """A pipeline of the app; `fingerprints` by step id, "" for its input."""
+
+    pipeline: str
+    title: str
+    paused: bool
+    retired: bool
+    fingerprints: dict[str, str]
+
+
+class PipelineList(TypedDict):
+    """The app's pipelines; the first is the default."""
+
+    items: list[PipelineBody]
+
+
 class SubmissionBody(TypedDict):
     """An execution that is stored; `duplicate` when its key named it before."""
 
@@ -142,6 +178,7 @@ class ExecutionDetail(ExecutionBody):
     resultCount: int | None
     #: The execution that it does again; null for a submitted one.
     redrivenFrom: str | None
+    fingerprint: str
 
 
 class InteractionBody(TypedDict):
