@@ -345,3 +345,24 @@ async def test_steps_put_in_before_an_await_do_not_hide_it(file: str) -> None:
         [question] = await execution.parked(decide, timeout=30)
         await app.complete(question, Verdict(ok=True))
         assert (await execution.result(timeout=30)).text == "True"
+
+
+def test_the_blocking_verbs(file: str) -> None:
+    """What people do about deploys and questions is there for code that is not async, too."""
+    decide, orders = pipeline(Verdict, "v1")
+    with app_on(file, orders).blocking() as app:
+        execution = app.submit(orders, Order(id=1))
+        [question] = execution.parked(decide, timeout=30)
+        app.claim(question, by="ada")
+        app.unclaim(question, by="ada")
+        app.assign(question, "bo")
+        assert [each.interaction_id for each in app.pending(assignee="bo")] == [
+            question.interaction_id
+        ]
+        app.pause(orders)
+        app.complete(question, Verdict(ok=True))
+        assert execution.status().held == "pipeline 'orders' is paused"
+        released = app.release(execution, execution.status().fingerprint)
+        assert released.status.name == "QUEUED"
+        app.resume(orders)
+        assert execution.result(timeout=30).text == "v1: True"

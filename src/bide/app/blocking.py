@@ -390,3 +390,46 @@ class BlockingApp:
     ) -> list[Receipt]:
         """Answer many questions in shared commits."""
         return self._portal.call(self._app.complete_many(completions, actor=actor, tenant=tenant))
+
+    def assign(
+        self,
+        interaction: Interaction[Any, Any] | str,
+        assignee: str | None,
+        by: str | None = None,
+        *,
+        tenant: str = DEFAULT_TENANT,
+    ) -> None:
+        """Say whose a question is, None for nobody's, whoever has it now."""
+        self._portal.call(self._app.assign(interaction, assignee, by, tenant=tenant))
+
+    def claim(
+        self, interaction: Interaction[Any, Any] | str, by: str, *, tenant: str = DEFAULT_TENANT
+    ) -> None:
+        """Take a question that nobody has."""
+        self._portal.call(self._app.claim(interaction, by, tenant=tenant))
+
+    def unclaim(
+        self, interaction: Interaction[Any, Any] | str, by: str, *, tenant: str = DEFAULT_TENANT
+    ) -> None:
+        """Put a question of one's own back."""
+        self._portal.call(self._app.unclaim(interaction, by, tenant=tenant))
+
+    def pause(self, pipeline: Pipeline[Any, Any] | str) -> None:
+        """Stop the claims of a pipeline in every process, until `resume`."""
+        self._portal.call(self._app.pause(pipeline))
+
+    def resume(self, pipeline: Pipeline[Any, Any] | str) -> None:
+        """Let a paused pipeline go on."""
+        self._portal.call(self._app.resume(pipeline))
+
+    def release(
+        self,
+        execution: BlockingExecution[Any] | str,
+        fingerprint: str,
+        *,
+        by: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> ExecutionView:
+        """Let an execution that no worker fits go on as another boundary of this app."""
+        id_ = execution if isinstance(execution, str) else execution.execution_id
+        return self._portal.call(self._app.release(id_, fingerprint, by=by, tenant=tenant))

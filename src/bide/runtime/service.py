@@ -29,6 +29,7 @@ from bide.engine.moves import (
     Unstorable,
 )
 from bide.engine.redriving import check_redrivable, unit_to_take_over
+from bide.engine.settling import taken
 from bide.errors import (
     AlreadyAssigned,
     AlreadyEnded,
@@ -444,7 +445,7 @@ class Service:
 
     async def _misfit_as(self, execution: Execution, fingerprint: str) -> str | None:
         """Why an execution cannot go on under a fingerprint; None if it can."""
-        await self._deploys.refresh()
+        picture = await self._deploys.refresh()
         if fingerprint not in self._plans.fingerprints:
             return f"this app has no boundary with the fingerprint {fingerprint!r}"
         stretch = self._plans.stretch(fingerprint)
@@ -452,11 +453,16 @@ class Service:
             return f"{fingerprint} belongs to pipeline {stretch.plan.pipeline!r}"
         waits = execution.status is ExecutionStatus.WAITING_EXTERNAL
         number = execution.units if waits else execution.resumed
-        if (number == 0) != (stretch.base is None):
-            return "an input is not an answer: name a fingerprint of the same kind of boundary"
         codec = stretch.base.output if stretch.base else stretch.plan.input
+        if number == 0 and execution.entry is not None:
+            entry = self._plans.entry(stretch.plan, execution.entry)
+            if entry is None or entry[1] != stretch.fingerprint:
+                return f"step {execution.entry!r}, at which it starts, does not follow there"
+            codec = entry[0].input
+        elif (number == 0) != (stretch.base is None):
+            return "an input is not an answer: name a fingerprint of the same kind of boundary"
         try:
-            if stretch.base is None:
+            if number == 0:
                 codec.decode(await self._store.input_of(execution.tenant, execution.id) or b"")
                 return None
             [unit] = [
@@ -464,12 +470,15 @@ class Service:
                 for each in await self._store.units(execution.tenant, execution.id)
                 if each.number == number
             ]
-            if unit.per_item != stretch.base.per_item:
+            stored = picture.boundaries.get(unit.fingerprint)
+            asks = stretch.base
+            same = asks is not None and (stored is None or stored.shape == asks.shape)
+            if asks is None or unit.per_item != asks.per_item or not same:
                 return "the boundary asks in another shape"
             first = 0
             while page := await self._store.answers(execution.id, number, first, _PAGE):
-                for each in page:
-                    codec.decode(each.output or each.answer or b"")
+                for body in filter(None, map(taken, page)):
+                    codec.decode(body)
                 first = page[-1].item + 1
         except PayloadError as error:
             return str(error)
