@@ -90,7 +90,7 @@ REDRIVABLE = {ExecutionStatus.FAILED, ExecutionStatus.DLQ}
 def _fitting(row: Execution) -> list[type[Any]]:
     """Moves that the execution's status is there for; those that end it are the rarer ones."""
     unit_open = row.units > row.resumed
-    answered = [Admit, Admit, Admit, AskAgain, Expire] if unit_open else []
+    answered = [Admit, Admit, Admit, Assign, AskAgain, Expire] if unit_open else []
     if row.status.is_terminal:
         return [Redrive] if row.status in REDRIVABLE else []
     if row.status is not ExecutionStatus.RUNNING:
