@@ -8,6 +8,7 @@ that is complete, so there the unit's is changed.
 
 from bide.engine.decision import Decision, fact_of
 from bide.engine.moves import Assign, Assigned, Moved, Refused, Release, TakenBy
+from bide.engine.redriving import is_taking_over
 from bide.engine.transitions import EXECUTION, ExecutionEvent, after
 from bide.model.records import Execution, Interaction, Unit, replace
 from bide.model.status import ExecutionStatus, JournalKind
@@ -42,7 +43,9 @@ def decide_release(
         due_at=now if running else execution.due_at,
         updated_at=now,
     )
-    renewed = replace(unit, fingerprint=move.fingerprint) if waiting and unit else None
+    # A redrive that still takes its unit over is told by the two being equal.
+    of_unit = waiting or is_taking_over(execution, unit)
+    renewed = replace(unit, fingerprint=move.fingerprint) if of_unit and unit else None
     by = f" by {move.by}" if move.by else ""
     fact = fact_of(
         released,

@@ -28,7 +28,7 @@ from bide.engine.moves import (
     TakenBy,
     Unstorable,
 )
-from bide.engine.redriving import check_redrivable, unit_to_take_over
+from bide.engine.redriving import check_redrivable, is_taking_over, unit_to_take_over
 from bide.engine.settling import taken
 from bide.errors import (
     AlreadyAssigned,
@@ -451,8 +451,10 @@ class Service:
         stretch = self._plans.stretch(fingerprint)
         if stretch.plan.pipeline != execution.pipeline:
             return f"{fingerprint} belongs to pipeline {stretch.plan.pipeline!r}"
+        units = await self._store.units(execution.tenant, execution.id)
         waits = execution.status is ExecutionStatus.WAITING_EXTERNAL
-        number = execution.units if waits else execution.resumed
+        of_unit = waits or is_taking_over(execution, units[-1] if units else None)
+        number = execution.units if of_unit else execution.resumed
         codec = stretch.base.output if stretch.base else stretch.plan.input
         if number == 0 and execution.entry is not None:
             entry = self._plans.entry(stretch.plan, execution.entry)
@@ -465,11 +467,7 @@ class Service:
             if number == 0:
                 codec.decode(await self._store.input_of(execution.tenant, execution.id) or b"")
                 return None
-            [unit] = [
-                each
-                for each in await self._store.units(execution.tenant, execution.id)
-                if each.number == number
-            ]
+            [unit] = [each for each in units if each.number == number]
             stored = picture.boundaries.get(unit.fingerprint)
             asks = stretch.base
             same = asks is not None and (stored is None or stored.shape == asks.shape)

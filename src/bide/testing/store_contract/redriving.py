@@ -14,6 +14,7 @@ from bide.engine.moves import (
     Moved,
     Received,
     Refused,
+    Release,
     StoreRejects,
     Submitted,
     TakeOver,
@@ -23,8 +24,10 @@ from bide.model.records import replace
 from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome, UnitStatus
 from bide.spi.store import PendingQuery
 from bide.testing.store_contract.harness import (
+    AFTER_AWAIT,
     DAY,
     FINGERPRINTS,
+    FOREIGN,
     HOUR,
     LEASE_MS,
     MINUTE,
@@ -252,6 +255,20 @@ class TestRedrive:
 
         [unit] = await driver.store.units(TENANT, taken.execution.id)
         assert (unit.appended, unit.settled) == (3, 1)
+
+    async def test_is_released_with_its_unit(self, driver: Driver) -> None:
+        """A redrive that goes on under another fingerprint still takes its unit over."""
+        stream = await _failed_stream(driver)
+        [old] = await driver.store.units(TENANT, stream.id)
+        move = redrive_of(driver, stream.id, replace(old, fingerprint=FOREIGN))
+        await driver.one(move)
+        await driver.one(Release(move.execution, TENANT, AFTER_AWAIT))
+
+        [claimed] = await driver.claim()
+        outcome = await driver.one(await take_over(driver, claimed, old, 0, 4))
+
+        assert claimed.execution.id == move.execution
+        assert expect(outcome, Moved).execution.status is ExecutionStatus.WAITING_EXTERNAL
 
     @pytest.mark.parametrize("taking", [False, True])
     async def test_nothing_else_is_filled_so(self, driver: Driver, *, taking: bool) -> None:
