@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bide import App, Await, Execution, Inbox, Many, NonRetryable, Pipeline
+from bide import App, Await, Collect, Execution, Inbox, Many, NonRetryable, Pipeline
 from bide.runtime import replay as replay_module
 from bide.runtime.replay import SCHEMA
 from tests.integration.support import answer_all, eventually, until_status
@@ -291,3 +291,50 @@ def test_the_blocking_twin(app_of: Make):
 
     assert told(document, "execution")[-1] == "succeeded"
     app.stop()
+
+
+async def test_lineage(app_of: Make):
+    """A redrive and what it was made for name each other."""
+    ok = False
+
+    def perhaps(number: int) -> int:
+        if not ok:
+            raise NonRetryable("not yet")
+        return number
+
+    app = app_of(trying := Pipeline("trying", int).then(perhaps))
+    async with app.running():
+        first = await app.submit(trying, 1)
+        await until_status(first, "DLQ")
+        ok = True
+        second = await app.redrive(first.execution_id)
+        await second.result(timeout="30s")
+        old, new = await replayed(first), await replayed(second)
+
+    assert old["lineage"] == {"redrivenFrom": None, "redrives": [second.execution_id]}
+    assert new["lineage"] == {"redrivenFrom": first.execution_id, "redrives": []}
+
+
+async def test_an_item_that_is_asked_again(app_of: Make):
+    """Each asking for an item has its beginning and its end, under its generation."""
+    tolerant = Await("Tolerant", int, str, via=Inbox(), timeout="1h", items=Collect(tolerate=3))
+    app = app_of(collecting := Pipeline("collecting", int).then(numbers).wait(tolerant))
+    async with app.running():
+        execution = await app.submit(collecting, 2)
+        first, second = await execution.parked(tolerant, timeout="30s")
+        await app.fail(first, "mislaid")
+        again = await app.ask_again(first)
+        await app.complete(second, "b")
+        await app.complete(again, "a")
+        await execution.result(timeout="30s")
+        document = await replayed(execution)
+
+    assert [
+        (fact["what"], fact["itemIndex"], fact["generation"])
+        for fact in document["facts"]
+        if fact["layer"] == "item" and fact["itemIndex"] == 0
+    ] == [
+        ("request-persisted", 0, 0), ("failed", 0, 0), ("request-persisted", 0, 1),
+        ("completed", 0, 1),
+    ]  # fmt: skip
+    assert document["totals"]["units"][0]["interactions"] == {"COMPLETED": 2, "FAILED": 1}

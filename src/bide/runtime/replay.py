@@ -94,12 +94,17 @@ class _Span(NamedTuple):
 
 
 class _Event(NamedTuple):
-    """The beginning (0), the end (1) or the closing behind (2) of one asking."""
+    """The beginning or the end of one asking; its fields in the order by which events sort.
+
+    In one millisecond an item may fail and be asked again, so generations stand before the rest;
+    what the end of the unit has closed comes after all that led to that end.
+    """
 
     at: int
-    phase: int
-    item: int
+    closed_behind: bool
     generation: int
+    is_end: bool
+    item: int
 
 
 _NEVER = 2**63 - 1
@@ -109,13 +114,15 @@ _NUMBER = (1 << _NUMBER_BITS) - 1
 
 def _packed(event: _Event) -> int:
     """An event as one number that sorts as it does; a unit may have hundreds of thousands."""
-    head = event.at << 2 | event.phase
-    return (head << _NUMBER_BITS | event.item) << _NUMBER_BITS | event.generation
+    head = (event.at << 1 | event.closed_behind) << _NUMBER_BITS | event.generation
+    return (head << 1 | event.is_end) << _NUMBER_BITS | event.item
 
 
 def _unpacked(packed: int) -> _Event:
-    head = packed >> 2 * _NUMBER_BITS
-    return _Event(head >> 2, head & 3, packed >> _NUMBER_BITS & _NUMBER, packed & _NUMBER)
+    head = packed >> _NUMBER_BITS + 1
+    at = head >> _NUMBER_BITS
+    is_end = bool(packed >> _NUMBER_BITS & 1)
+    return _Event(at >> 1, bool(at & 1), head & _NUMBER, is_end, packed & _NUMBER)
 
 
 class Replay:
@@ -272,11 +279,13 @@ class Replay:
         after: ItemKey | None = None
         while page := await self._store.items(self._execution.tenant, unit.id, after, _PAGE):
             for row in page:
-                key = after = ItemKey(row.item, row.generation)
-                order.append(_packed(_Event(row.created_at, 0, *key)))
+                after = ItemKey(row.item, row.generation)
+                began = _Event(row.created_at, False, row.generation, False, row.item)
+                order.append(_packed(began))
                 if row.status.is_terminal:
-                    phase = 2 if row.status is InteractionStatus.CANCELLED else 1
-                    order.append(_packed(_Event(row.updated_at, phase, *key)))
+                    behind = row.status is InteractionStatus.CANCELLED
+                    ended = _Event(row.updated_at, behind, row.generation, True, row.item)
+                    order.append(_packed(ended))
                 statuses[row.status.name] = statuses.get(row.status.name, 0) + 1
                 duplicates += row.duplicates
                 refusals += row.refusals
@@ -299,7 +308,7 @@ class Replay:
         }
 
     def _item_fact(self, unit: Unit, row: Interaction, event: _Event) -> Json:
-        began = event.phase == 0
+        began = not event.is_end
         shown: Json = {
             "atEpochMs": event.at,
             "layer": "item",
@@ -343,9 +352,9 @@ def _span(unit: Unit, journal: Sequence[JournalFact]) -> _Span:
 
 
 def _place(event: _Event, span: _Span) -> _Place:
-    if event.phase == 0:
+    if not event.is_end:
         return _Place(event.at, span.opened, -1 if span.parked_at_once else 1)
-    return _Place(event.at, span.ended, -1 if event.phase == 1 else 1)
+    return _Place(event.at, span.ended, 1 if event.closed_behind else -1)
 
 
 def _unit_facts(fact: JournalFact, unit: Unit, closed: set[int]) -> Iterator[str]:
