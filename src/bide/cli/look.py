@@ -360,6 +360,7 @@ def print_execution(view: ExecutionView, result: Any) -> None:
         ("status", _standing(view)),
         ("at", _place(view)),
         ("attempt", str(view.attempt) if view.attempt > 1 else None),
+        ("fingerprint", view.fingerprint if view.held else None),
         ("next due", _due(view, now)),
         ("submitted", f"{output.when(view.created_at_ms)} ({_ago(now, view.created_at_ms)})"),
         ("changed", f"{output.when(view.updated_at_ms)} ({_ago(now, view.updated_at_ms)})"),
