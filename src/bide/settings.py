@@ -67,6 +67,11 @@ class Settings(BaseSettings):
     page_items: int = Field(
         default=500, ge=1, description="Items of a stream that reach a step at once."
     )
+    buffer_ttl_ms: int = Field(
+        default=86_400_000,
+        ge=1,
+        description="How long an answer is kept that came before its question.",
+    )
     retention_days: float = Field(
         default=30, ge=0, description="How long ended executions are kept."
     )

@@ -34,7 +34,7 @@ from bide.runtime.pending import pending
 from bide.runtime.plans import Plans
 from bide.runtime.runtime import DEFAULT_CONCURRENCY, Runtime
 from bide.runtime.service import Service
-from bide.runtime.views import ExecutionView, Reply
+from bide.runtime.views import ExecutionView, ReceiptCounts, Reply
 from bide.settings import Settings
 from bide.spi.store import Asked, PendingQuery
 from bide.wiring import open_runtime, store_of
@@ -182,6 +182,10 @@ class App:
             NotRunning: the app is not open.
         """
         return self._open.service
+
+    async def receipts(self, *, tenant: str = DEFAULT_TENANT) -> ReceiptCounts:
+        """How many completions got which receipt: from this process, and by what is stored."""
+        return await self.service.receipts(tenant)
 
     async def status(self, *, tenant: str = DEFAULT_TENANT) -> dict[ExecutionStatus, int]:
         """How many executions stand where."""
@@ -401,18 +405,32 @@ class App:
         actor: str | None = None,
         tenant: str = DEFAULT_TENANT,
     ) -> Receipt: ...
+    @overload
     async def complete(
         self,
-        interaction: Interaction[Any, Any] | str,
+        interaction: Await[Any, B, Any],
+        answer: B,
+        *,
+        correlation_id: str,
+        actor: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> Receipt: ...
+    async def complete(
+        self,
+        interaction: Interaction[Any, Any] | Await[Any, Any, Any] | str,
         answer: Any,
         *,
+        correlation_id: str | None = None,
         actor: str | None = None,
         tenant: str = DEFAULT_TENANT,
     ) -> Receipt:
         """Answer a question; durable when this returns. Given an id, the answer may be JSON.
 
+        Given an await and a correlation id, the answer may come before its question: it is then
+        kept for it.
+
         Returns:
-            A receipt that is `applied` or `duplicate`.
+            A receipt that is `applied`, `duplicate` or `buffered`.
 
         Raises:
             CompletionConflict: another answer was admitted before.
@@ -421,7 +439,10 @@ class App:
             UnknownInteraction: there is none of that id.
             StoreUnavailable: nothing was acknowledged; try again.
         """
-        return await self._admitted(tenant, _typed(interaction, answer, actor))
+        if not isinstance(interaction, Await):
+            return await self._admitted(tenant, _typed(interaction, answer, actor))
+        self._step_id(interaction)
+        return await self._admitted(tenant, _by_key(interaction, correlation_id, answer, actor))
 
     async def fail(
         self,
@@ -593,6 +614,19 @@ def _typed(interaction: Interaction[Any, Any] | str, answer: Any, actor: str | N
     return Typed(interaction.interaction_id, answer, actor, interaction.step_id)
 
 
+def _by_key(
+    boundary: Await[Any, Any, Any], correlation_id: str | None, answer: Any, actor: str | None
+) -> Typed:
+    if not boundary.correlate_on:
+        raise DefinitionError(
+            f"await {boundary.name!r} has no correlation ids. "
+            'Add correlate_on="field" to it, or name the interaction.'
+        )
+    if correlation_id is None:
+        raise DefinitionError("an await alone names no interaction; add correlation_id=...")
+    return Typed("", answer, actor, correlation_id=correlation_id, boundary=boundary)
+
+
 def _check_names(plans: Sequence[Plan]) -> None:
     seen: dict[str, Plan] = {}
     for plan in plans:
@@ -626,8 +660,6 @@ def _check_supported(plans: Sequence[Plan]) -> None:
             missing = None
             if not isinstance(boundary.transport, Inbox):
                 missing = f"via={type(boundary.transport).__name__}(...)"
-            elif boundary.boundary.correlate_on:
-                missing = "correlate_on="
             if missing is not None:
                 raise DefinitionError(
                     f"await {boundary.name!r} of pipeline {plan.title!r} says {missing}, which this"

@@ -20,7 +20,7 @@ from bide.authoring.durations import Duration
 from bide.authoring.many import Many
 from bide.model.status import ExecutionStatus
 from bide.planning.pipeline import Pipeline
-from bide.runtime.views import ExecutionView
+from bide.runtime.views import ExecutionView, ReceiptCounts
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -184,6 +184,10 @@ class BlockingApp:
     def _app(self) -> App:
         self._portal.open()
         return self._portal.app
+
+    def receipts(self, *, tenant: str = DEFAULT_TENANT) -> ReceiptCounts:
+        """How many completions got which receipt."""
+        return self._portal.call(self._app.receipts(tenant=tenant))
 
     def status(self, *, tenant: str = DEFAULT_TENANT) -> dict[ExecutionStatus, int]:
         """How many executions stand where."""
@@ -354,18 +358,33 @@ class BlockingApp:
         actor: str | None = None,
         tenant: str = DEFAULT_TENANT,
     ) -> Receipt: ...
+    @overload
     def complete(
         self,
-        interaction: Interaction[Any, Any] | str,
+        interaction: Await[Any, B, Any],
+        answer: B,
+        *,
+        correlation_id: str,
+        actor: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> Receipt: ...
+    def complete(
+        self,
+        interaction: Any,
         answer: Any,
         *,
+        correlation_id: str | None = None,
         actor: str | None = None,
         tenant: str = DEFAULT_TENANT,
     ) -> Receipt:
-        """Answer a question."""
-        return self._portal.call(
-            self._app.complete(interaction, answer, actor=actor, tenant=tenant)
-        )
+        """Answer a question, by correlation id perhaps before it is asked."""
+        if correlation_id is None:
+            work = self._app.complete(interaction, answer, actor=actor, tenant=tenant)
+        else:
+            work = self._app.complete(
+                interaction, answer, correlation_id=correlation_id, actor=actor, tenant=tenant
+            )
+        return self._portal.call(work)
 
     def fail(
         self,

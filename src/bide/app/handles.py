@@ -261,7 +261,7 @@ def interaction_of(boundary: PlanAwait, asked: Asked) -> Interaction[Any, Any]:
         step_id=row.step_id,
         request=list(request) if boundary.request.many else request,
         deadline=datetime.fromtimestamp(row.deadline_at / 1000, UTC),
-        correlation_id=id_,
+        correlation_id=row.correlation or id_,
         group=row.group,
         assignee=row.assignee,
         item_index=row.item if asked.unit.per_item else None,

@@ -33,8 +33,20 @@ from bide.web import rendering
 
 def complete(
     interaction: Annotated[
-        str, typer.Argument(metavar="ID", help="The interaction, as `bide pending` lists it.")
-    ],
+        str | None,
+        typer.Argument(metavar="ID", help="The interaction, as `bide pending` lists it.",
+                       show_default=False),
+    ] = None,
+    correlation: Annotated[
+        str | None,
+        typer.Option("--correlation", metavar="KEY", help="Its correlation id, in place of ID.",
+                     show_default=False),
+    ] = None,
+    step: Annotated[
+        str | None,
+        typer.Option("--step", metavar="STEP", help="The await that KEY is for: id or name.",
+                     show_default=False),
+    ] = None,
     payload: Annotated[
         str | None,
         typer.Option("--payload", metavar="FILE", help='The answer as JSON; "-" reads stdin.',
@@ -60,8 +72,12 @@ def complete(
 ) -> None:  # fmt: skip
     """Answer an interaction; the same answer again does no harm."""
     target = Target(app, store, tenant, json)
+    if (interaction is None) == (correlation is None):
+        raise CliError("give the interaction's ID, or --correlation KEY", exit_code=USAGE)
     completion = Completion(
         interaction_id=interaction,
+        correlation_id=correlation,
+        step_id=step or None,
         actor=actor or None,
         idempotency_key=key or None,
         payload=_answer(target, payload, fail),
@@ -76,7 +92,7 @@ def complete(
         output.print_json(_reply_json(reply))
     receipt = reply.receipt
     if not rendering.is_admitted(reply):
-        raise CliError(_refusal(interaction, reply))
+        raise CliError(_refusal(interaction or correlation or "", reply))
     if not json:
         done = f": {receipt.status}" if receipt.status else ""
         output.say(output.text(f"{receipt.outcome}{done}", "green"))

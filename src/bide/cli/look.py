@@ -220,7 +220,7 @@ def dead_letters(
     tenant: TenantOption = DEFAULT_TENANT,
     json: JsonOption = False,
 ) -> None:
-    """List executions that did not succeed, newest first."""
+    """List executions that did not succeed and answers that nobody asked for, newest first."""
     target = Target(app, store, tenant, json)
     if rejects:
         _list_rejects(target, pipeline, before, limit)
@@ -241,7 +241,7 @@ def dead_letters(
             rows=(
                 (
                     view.dead_letter_id,
-                    output.status(view.status),
+                    output.status(view.status) if view.status else output.text(view.kind),
                     output.when(view.created_at_ms)[:19],
                     view.pipeline,
                     view.code,
@@ -261,7 +261,7 @@ def dead_letter(
     tenant: TenantOption = DEFAULT_TENANT,
     json: JsonOption = False,
 ) -> None:
-    """Show why an execution did not succeed, or why an item was left out."""
+    """Show why an execution failed, an item was left out, or an answer was asked for by nobody."""
     target = Target(app, store, tenant, json)
     if parse_reject(id) is not None:
         _show_reject(target, id)
@@ -278,14 +278,37 @@ def dead_letter(
         ("dead letter", view.dead_letter_id),
         ("execution", view.execution_id),
         ("pipeline", view.pipeline),
-        ("status", output.status(view.status)),
+        ("status", output.status(view.status) if view.status else None),
+        ("correlation", view.correlation_id),
         ("code", view.code),
         ("message", view.message),
         ("step", view.step_id),
         ("attempts", str(view.attempts)),
+        ("actor", view.actor),
+        ("answer", None if view.payload is None else output.short_json(view.payload, 2_000)),
         ("when", output.when(view.created_at_ms)),
     )
-    output.remark(f"its timeline: bide show {view.execution_id}")
+    if view.execution_id is not None:
+        output.remark(f"its timeline: bide show {view.execution_id}")
+
+
+def receipts(
+    app: AppOption = None,
+    store: StoreOption = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    json: JsonOption = False,
+) -> None:
+    """Count the receipts that stored completions got."""
+    target = Target(app, store, tenant, json)
+
+    async def look(service: Service) -> dict[str, int]:
+        return (await service.receipts(tenant)).stored
+
+    stored = with_service(target, look)
+    if json:
+        output.print_json(stored)
+    else:
+        output.print_table("receipt", "kept", rows=((name, f"{n:,}") for name, n in stored.items()))
 
 
 def _list_rejects(target: Target, pipeline: str | None, after: str | None, limit: int) -> None:

@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 dlq = typer.Typer(
     name="dlq",
-    help="What did not succeed: executions, and items left out.",
+    help="What did not succeed: executions, items left out, answers that nobody asked for.",
     invoke_without_command=True,
 )
 
@@ -40,6 +40,7 @@ app.command("release")(act.release)
 app.command("pipelines")(look.pipelines)
 app.command("pause")(act.pause)
 app.command("resume")(act.resume)
+app.command("receipts")(look.receipts)
 app.add_typer(dlq)
 dlq.command("ls")(look.dead_letters)
 dlq.command("show")(look.dead_letter)

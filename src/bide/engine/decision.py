@@ -2,6 +2,7 @@
 
 from bide.engine.moves import Outcome
 from bide.model.records import (
+    Correlation,
     DeadLetter,
     Execution,
     Input,
@@ -16,7 +17,7 @@ from bide.model.records import (
 )
 from bide.model.status import JournalKind
 
-Written = Input | SubmitKey | Result | DeadLetter | Refusal | Reject
+Written = Input | SubmitKey | Result | DeadLetter | Refusal | Reject | Correlation
 
 
 class Decision(Record, frozen=True):
@@ -34,6 +35,8 @@ class Decision(Record, frozen=True):
     ready: bool = False
     #: What the next segment starts from, where the move itself carries it.
     ready_body: bytes | None = None
+    #: Facts before `fact`, where a commit makes more than one change of the execution.
+    earlier: tuple[JournalFact, ...] = ()
 
 
 def fact_of(

@@ -20,7 +20,13 @@ from bide.engine.transitions import (
 )
 from bide.engine.waiting import LEASE_LOST, holds
 from bide.model.records import DeadLetter, Execution, Interaction, Unit, replace
-from bide.model.status import AnswerSource, ExecutionStatus, InteractionStatus, JournalKind
+from bide.model.status import (
+    AnswerSource,
+    DeadLetterKind,
+    ExecutionStatus,
+    InteractionStatus,
+    JournalKind,
+)
 
 #: The code of what nobody answered in time.
 TIMED_OUT = "await-timed-out"
@@ -69,8 +75,8 @@ def end_execution(
         unit_status = after(UNIT, unit.status, unit_event)
         unit = replace(unit, status=unit_status, updated_at=now) if unit_status else None
     letter = DeadLetter(
-        execution.id, execution.tenant, execution.pipeline, status, code, message, step_id,
-        attempts, now,
+        execution.id, execution.tenant, execution.pipeline, DeadLetterKind.EXECUTION,
+        execution.id, status, code, message, step_id, attempts, now,
     )  # fmt: skip
     return Decision(
         Moved(ended),

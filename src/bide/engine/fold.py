@@ -11,10 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bide.engine.admission import decide_admit, decide_expire, decide_expire_unit
+from bide.engine.correlating import (
+    Standing,
+    ask_again_by_key,
+    decide_admit_by_key,
+    decide_append_by_key,
+    decide_expire_early,
+    decide_park_by_key,
+    decide_take_over_by_key,
+)
 from bide.engine.decision import Decision
 from bide.engine.ending import decide_cancel, decide_close_behind, decide_fail
 from bide.engine.moves import (
     Admit,
+    AdmitByKey,
     Append,
     AskAgain,
     Assign,
@@ -23,6 +33,7 @@ from bide.engine.moves import (
     CloseBehind,
     CloseUnit,
     Expire,
+    ExpireEarly,
     ExpireUnit,
     Fail,
     Finish,
@@ -60,7 +71,7 @@ from bide.engine.running import (
 from bide.engine.settling import decide_close
 from bide.engine.submitting import decide_submit
 from bide.engine.waiting import decide_append, decide_open, decide_park
-from bide.model.ids import ExecutionId, InteractionId, UnitId
+from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, UnitId
 from bide.model.records import Execution, Interaction, Unit, replace
 from bide.model.status import ExecutionStatus
 
@@ -153,22 +164,46 @@ def _redrive(move: Redrive, rows: Rows, now: int) -> Decision:
 
 def _take_over(move: TakeOver, rows: Rows, now: int) -> Decision:
     unit = rows.units.get(UnitId(move.execution, move.unit))
-    return decide_take_over(move, rows.executions.get(move.execution), unit, now)
+    execution = rows.executions.get(move.execution)
+    keys = move.keys()
+    if not keys:
+        return decide_take_over(move, execution, unit, now)
+    standings = {key: _standing(rows, key) for key in keys}
+    return decide_take_over_by_key(move, execution, unit, standings, now)
 
 
 def _ask_again(move: AskAgain, rows: Rows, now: int) -> Decision:
     execution, unit, *_ = move.interaction
-    return decide_ask_again(
+    decision = decide_ask_again(
         move,
         rows.interactions.get(move.interaction),
         rows.interactions.get(next_generation(move.interaction)),
         rows.units.get(UnitId(execution, unit)),
         now,
     )
+    if move.correlation is None:
+        return decision
+    return ask_again_by_key(decision, move.correlation, _standing(rows, move.correlation), now)
 
 
 def _park(move: Park, rows: Rows, now: int) -> Decision:
-    return decide_park(move, rows.executions.get(move.execution), now)
+    execution, key = rows.executions.get(move.execution), move.interaction.correlation
+    if key is None:
+        return decide_park(move, execution, now)
+    return decide_park_by_key(move, execution, _standing(rows, key), now)
+
+
+def _standing(rows: Rows, key: CorrelationKey) -> Standing:
+    row = rows.correlations.get(key)
+    if row is None or row.holder is None:
+        return Standing(row)
+    execution, unit, *_ = holder = row.holder
+    return Standing(
+        row,
+        rows.interactions.get(holder),
+        rows.units.get(UnitId(execution, unit)),
+        rows.executions.get(execution),
+    )
 
 
 def _open(move: OpenUnit, rows: Rows, now: int) -> Decision:
@@ -183,7 +218,12 @@ def _append(move: Append, rows: Rows, now: int) -> Decision:
             known = rows.interactions.get(InteractionId(move.execution, move.unit, item))
             if known is not None:
                 stored[item] = known
-    return decide_append(move, rows.executions.get(move.execution), unit, stored, now)
+    execution = rows.executions.get(move.execution)
+    keys = [item.correlation for item in move.items if item.correlation is not None]
+    if not keys:
+        return decide_append(move, execution, unit, stored, now)
+    standings = {key: _standing(rows, key) for key in keys}
+    return decide_append_by_key(move, execution, unit, stored, standings, now)
 
 
 def _close(move: CloseUnit, rows: Rows, now: int) -> Decision:
@@ -200,6 +240,14 @@ def _admit(move: Admit, rows: Rows, now: int) -> Decision:
         rows.executions.get(execution),
         now,
     )
+
+
+def _admit_by_key(move: AdmitByKey, rows: Rows, now: int) -> Decision:
+    return decide_admit_by_key(move, _standing(rows, move.key), now)
+
+
+def _expire_early(move: ExpireEarly, rows: Rows, now: int) -> Decision:
+    return decide_expire_early(move, rows.correlations.get(move.key), now)
 
 
 def _expire(move: Expire, rows: Rows, now: int) -> Decision:
@@ -279,6 +327,8 @@ _DECIDE: Mapping[type, Callable[[Any, Rows, int], Decision]] = {
     Append: _append,
     CloseUnit: _close,
     Admit: _admit,
+    AdmitByKey: _admit_by_key,
+    ExpireEarly: _expire_early,
     Expire: _expire,
     ExpireUnit: _expire_unit,
     CloseBehind: _close_behind,

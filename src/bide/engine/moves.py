@@ -5,7 +5,7 @@ decided. Moves of a worker carry the fence of its claim. Every move may be repea
 unknown outcome: the second run finds the rows of the first.
 """
 
-from bide.model.ids import ExecutionId, InteractionId, UnitId
+from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, UnitId
 from bide.model.records import Execution, Interaction, Record, Reject, Unit
 from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome
 
@@ -39,6 +39,8 @@ class NewInteraction(Record, frozen=True):
     assignee: str | None = None
     #: What the next step takes if nobody answers in time; without it the unit fails then.
     fallback: bytes | None = None
+    #: What an answer may name it by; no other open interaction may have it.
+    correlation: CorrelationKey | None = None
 
 
 class Boundary(Record, frozen=True):
@@ -110,6 +112,18 @@ class TakeOver(Record, frozen=True):
     #: The old unit was complete: nothing of it is asked again.
     completed: bool
     dispatched: bool
+    #: Where the await's correlation keys are unique; None where it has none.
+    scope: str | None = None
+
+    def key_of(self, item: Interaction) -> CorrelationKey | None:
+        """What an answer may name the item by."""
+        if self.scope is None or item.correlation is None:
+            return None
+        return CorrelationKey(item.tenant, item.correlation, self.scope)
+
+    def keys(self) -> list[CorrelationKey]:
+        """The keys of all items that have one."""
+        return [key for item in self.items if (key := self.key_of(item)) is not None]
 
 
 class AskAgain(Record, frozen=True):
@@ -120,6 +134,8 @@ class AskAgain(Record, frozen=True):
     #: The stored request, which never changes.
     request: bytes
     dispatched: bool
+    #: What an answer may name it by.
+    correlation: CorrelationKey | None = None
 
 
 class Park(Record, frozen=True):
@@ -173,6 +189,37 @@ class Admit(Record, frozen=True):
     output: bytes | None = None
     #: The boundary that it was fitted to; the unit goes on under it.
     fingerprint: str | None = None
+
+
+class AdmitByKey(Record, frozen=True):
+    """Take in a completion that names a correlation key, perhaps before anything asks under it."""
+
+    key: CorrelationKey
+    #: The await that it answers; several may share a scope.
+    pipeline: str
+    step_id: str
+    body: bytes
+    digest: bytes
+    #: The id that the answer gets if it has to be kept, and how long it is.
+    early: ExecutionId
+    ttl_ms: int
+    actor: str | None = None
+    failure: Failure | None = None
+    #: The boundary that it was fitted to; the unit goes on under it.
+    fingerprint: str | None = None
+
+    def to(self, interaction: InteractionId) -> Admit:
+        """The same completion, naming the interaction that asked under the key."""
+        return Admit(
+            interaction, self.key.tenant, self.body, self.digest, self.actor, self.failure, None,
+            self.fingerprint,
+        )  # fmt: skip
+
+
+class ExpireEarly(Record, frozen=True):
+    """Give up an early answer that nobody asked for in time: it becomes a dead letter."""
+
+    key: CorrelationKey
 
 
 class Expire(Record, frozen=True):
@@ -289,6 +336,8 @@ Move = (
     | Append
     | CloseUnit
     | Admit
+    | AdmitByKey
+    | ExpireEarly
     | Expire
     | ExpireUnit
     | CloseBehind
@@ -343,9 +392,9 @@ class Moved(Record, frozen=True):
 
 
 class Settled(Record, frozen=True):
-    """The interaction is terminal now, by a deadline or because its unit has ended."""
+    """What a deadline or its unit's end has closed: an interaction, or an early answer."""
 
-    interaction: InteractionId
+    interaction: InteractionId | CorrelationKey
     claimed: Claimed | None = None
 
 
@@ -387,6 +436,8 @@ class Received(Record, frozen=True):
     step_id: str | None = None
     reason: str = ""
     claimed: Claimed | None = None
+    #: Where the completion named a key: the interaction that it was for, if there is one.
+    interaction: InteractionId | None = None
 
 
 class Unstorable(Record, frozen=True):

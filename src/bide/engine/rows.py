@@ -1,7 +1,7 @@
 """The rows that one commit concerns: as they were read, and as its moves have changed them.
 
-A store loads what `needs` names, in the one lock order (submit keys, units, interactions,
-executions, each ascending), lets `bide.engine.fold` decide, and writes what came out: new rows,
+A store loads what `needs` names, in the one lock order (correlation keys, submit keys, units,
+interactions, executions, each ascending), lets `bide.engine.fold` decide, and writes what came out: new rows,
 changed rows, and rows that are only ever appended. It holds no policy of its own.
 """
 
@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 from bide.engine.decision import Decision
 from bide.engine.moves import (
     Admit,
+    AdmitByKey,
     Append,
     AskAgain,
     Assign,
@@ -18,16 +19,19 @@ from bide.engine.moves import (
     CloseBehind,
     CloseUnit,
     Expire,
+    ExpireEarly,
     ExpireUnit,
     Fail,
     Move,
+    Park,
     Redrive,
     Release,
     Submit,
     TakeOver,
 )
-from bide.model.ids import ExecutionId, InteractionId, UnitId
+from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, UnitId
 from bide.model.records import (
+    Correlation,
     DeadLetter,
     Execution,
     Input,
@@ -68,10 +72,13 @@ class ItemRange(NamedTuple):
 class Needs:
     """Which rows a batch of moves concerns."""
 
-    __slots__ = ("current_unit_of", "executions", "interactions", "keys", "ranges", "units")
+    __slots__ = (
+        "correlations", "current_unit_of", "executions", "interactions", "keys", "ranges", "units",
+    )  # fmt: skip
 
     def __init__(self, moves: Iterable[Move]) -> None:
         """Collect the paths that `moves` name."""
+        self.correlations: set[CorrelationKey] = set()
         self.keys: set[Key] = set()
         self.units: set[UnitId] = set()
         self.interactions: set[InteractionId] = set()
@@ -93,10 +100,10 @@ class Needs:
                 self.keys.add((move.tenant, move.pipeline, move.key))
             return
         if isinstance(move, Admit | Expire | CloseBehind | Assign):
-            interaction = move.interaction
-            self.interactions.add(interaction)
-            self.units.add(UnitId(interaction.execution, interaction.unit))
-            self.executions.add(interaction.execution)
+            self._add_interaction(move.interaction)
+            return
+        if isinstance(move, AdmitByKey | ExpireEarly):
+            self.correlations.add(move.key)
             return
         if isinstance(move, ExpireUnit):
             self.units.add(move.unit)
@@ -106,20 +113,41 @@ class Needs:
             interaction = move.interaction
             self.interactions |= {interaction, next_generation(interaction)}
             self.units.add(UnitId(interaction.execution, interaction.unit))
+            if move.correlation is not None:
+                self.correlations.add(move.correlation)
             return
         assert not isinstance(move, Submit)
         self.executions.add(move.execution)
-        if isinstance(move, Append | CloseUnit | TakeOver):
+        if kind is Park:
+            assert isinstance(move, Park)
+            if move.interaction.correlation is not None:
+                self.correlations.add(move.interaction.correlation)
+        elif isinstance(move, Append | CloseUnit | TakeOver):
             unit = UnitId(move.execution, move.unit)
             self.units.add(unit)
             if isinstance(move, Append):
                 stop = move.first_item + len(move.items)
                 self.ranges.append(ItemRange(unit, move.first_item, stop))
+                self.correlations.update(
+                    item.correlation for item in move.items if item.correlation is not None
+                )
+            elif isinstance(move, TakeOver):
+                self.correlations.update(move.keys())
         elif isinstance(move, Redrive):
             if move.name is not None:
                 self.keys.add((move.tenant, redrive_scope(move.pipeline), move.name))
         elif isinstance(move, Fail | Cancel | Release):
             self.current_unit_of.add(move.execution)
+
+    def _add_interaction(self, interaction: InteractionId) -> None:
+        self.interactions.add(interaction)
+        self.units.add(UnitId(interaction.execution, interaction.unit))
+        self.executions.add(interaction.execution)
+
+    def follow(self, correlation: Correlation) -> None:
+        """Add what a correlation row names; a store calls this for each that it has read."""
+        if correlation.holder is not None:
+            self._add_interaction(correlation.holder)
 
 
 class Table(Generic[K, R]):
@@ -166,6 +194,7 @@ class Rows:
     """The working set of one commit."""
 
     __slots__ = (
+        "correlations",
         "dead_letters",
         "executions",
         "inputs",
@@ -179,6 +208,7 @@ class Rows:
     )
 
     def __init__(self) -> None:
+        self.correlations: Table[CorrelationKey, Correlation] = Table()
         self.keys: Table[Key, SubmitKey] = Table()
         self.units: Table[UnitId, Unit] = Table()
         self.interactions: Table[InteractionId, Interaction] = Table()
@@ -194,6 +224,8 @@ class Rows:
         """Take over what a decision writes; later moves of the batch see it."""
         if decision.execution is not None:
             self.executions.put(decision.execution.id, decision.execution)
+        if decision.earlier:
+            self.journal.extend(decision.earlier)
         if decision.fact is not None:
             self.journal.append(decision.fact)
         if decision.unit is not None:
@@ -214,3 +246,5 @@ class Rows:
                     self.refusals.append(row)
                 case Reject():
                     self.rejects.append(row)
+                case Correlation():
+                    self.correlations.put(row.id, row)

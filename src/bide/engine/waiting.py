@@ -91,6 +91,7 @@ def new_interaction(
         key=request.key,
         request=request.request,
         fallback=request.fallback,
+        correlation=request.correlation.key if request.correlation else None,
     )
 
 
@@ -170,6 +171,8 @@ def decide_append(
         return Decision(LEASE_LOST)
     if unit.status.is_terminal or unit.total is not None:
         return Decision(Refused("the unit is no longer open"))
+    if not unit.per_item:
+        return Decision(Refused("the unit asks once, and not an item at a time"))
     fresh: list[Interaction] = []
     for item, request in enumerate(move.items, move.first_item):
         known = stored.get(item)

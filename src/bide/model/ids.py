@@ -49,6 +49,17 @@ class RejectId(NamedTuple):
     item: int
 
 
+class CorrelationKey(NamedTuple):
+    """What an answer may name in place of an interaction; names one open interaction at most.
+
+    The scope stands last: who knows only the key looks it up in every scope.
+    """
+
+    tenant: str
+    key: str
+    scope: str
+
+
 def compose_execution_id(
     unix_ms: int, sequence: int, random_bits: int, shard: int = 0
 ) -> ExecutionId:

@@ -20,9 +20,10 @@ Invariants that every reader may rely on:
 import msgspec
 from msgspec.structs import replace
 
-from bide.model.ids import ExecutionId, InteractionId, RejectId, UnitId
+from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.status import (
     AnswerSource,
+    DeadLetterKind,
     ExecutionStatus,
     InteractionStatus,
     JournalKind,
@@ -30,6 +31,7 @@ from bide.model.status import (
 )
 
 __all__ = [
+    "Correlation",
     "DeadLetter",
     "Execution",
     "Input",
@@ -190,6 +192,8 @@ class Interaction(Record, frozen=True):
     refusals: int = 0
     error_code: str | None = None
     error_message: str | None = None
+    #: What an answer may name it by in place of its id: `correlate_on`, where the await has one.
+    correlation: str | None = None
 
     @property
     def id(self) -> InteractionId:
@@ -218,17 +222,77 @@ class JournalFact(Record, frozen=True):
 
 
 class DeadLetter(Record, frozen=True):
-    """Why an execution did not succeed; written in the commit that ended it."""
+    """Why an execution did not succeed, or an early answer fed none; written as it ended."""
 
-    execution: ExecutionId
+    #: Its execution's id; of an early answer, the id that it got when it was received.
+    id: ExecutionId
     tenant: str
     pipeline: str
-    status: ExecutionStatus
+    kind: DeadLetterKind
+    #: None for what never reached an execution.
+    execution: ExecutionId | None
+    #: What the execution ended with.
+    status: ExecutionStatus | None
     code: str
     message: str
     step_id: str | None
+    #: Tries of the step; of an early answer, how often it came.
     attempts: int
     created_at: int
+    #: The key that an early answer named, the answer, and who sent it.
+    correlation: str | None = None
+    payload: bytes | None = None
+    actor: str | None = None
+
+
+class Correlation(Record, frozen=True):
+    """What is known under one correlation key: who asked under it last, and an early answer.
+
+    Both sides, the answer and the question, write this row first, so that neither misses the other.
+    """
+
+    tenant: str
+    key: str
+    scope: str
+    #: Rises with every change of the row.
+    version: int
+    #: The interaction that asked last under the key; whether it is open, its own row says.
+    execution: ExecutionId | None = None
+    unit: int | None = None
+    item: int | None = None
+    generation: int | None = None
+    #: Id of the early answer that is kept; None while there is none, and then nothing below is set.
+    early: ExecutionId | None = None
+    pipeline: str | None = None
+    step_id: str | None = None
+    answer: bytes | None = None
+    digest: bytes | None = None
+    actor: str | None = None
+    #: Of a failure that was reported in the place of an answer.
+    error_code: str | None = None
+    error_message: str | None = None
+    expires_at: int | None = None
+    duplicates: int = 0
+    refusals: int = 0
+    #: The boundary that the early answer was fitted to.
+    fingerprint: str | None = None
+
+    @property
+    def id(self) -> CorrelationKey:
+        """The key, in full."""
+        return CorrelationKey(self.tenant, self.key, self.scope)
+
+    @property
+    def holder(self) -> InteractionId | None:
+        """The interaction that asked last under the key."""
+        if self.execution is None:
+            return None
+        return InteractionId(self.execution, self.unit or 0, self.item or 0, self.generation or 0)
+
+    @property
+    def is_empty(self) -> bool:
+        """True when it says nothing any more; such a row is deleted in place of being written."""
+        return self.execution is None and self.early is None
 
 
 class Reject(Record, frozen=True):
@@ -254,7 +318,10 @@ class Reject(Record, frozen=True):
 
 
 class Refusal(Record, frozen=True):
-    """A completion that came and changed nothing: a conflicting or a late one."""
+    """A completion that came and changed nothing: a conflicting or a late one.
+
+    One that met an early answer and no interaction stands under the early answer's id, as unit 0.
+    """
 
     execution: ExecutionId
     unit: int

@@ -97,3 +97,13 @@ class AnswerSource(IntEnum):
     PERSON = 1
     RULE = 2
     TIMEOUT = 3
+    #: It came before its question, under the question's correlation key.
+    EARLY = 4
+
+
+class DeadLetterKind(IntEnum):
+    """What a dead letter is kept of."""
+
+    EXECUTION = 1
+    #: An answer that came under a correlation key and was asked for by nobody in time.
+    COMPLETION = 2

@@ -68,6 +68,7 @@ def compiled(
         transport=boundary.via,
         key_of=key_function(boundary.idempotent_on, request, f"{place.what}: idempotent_on"),
         correlation_of=key_function(boundary.correlate_on, request, f"{place.what}: correlate_on"),
+        scope=_scope(place, boundary),
         collect=boundary.collect,
         fingerprint=fingerprint(place.pipeline_id, boundary.id, shape, request, answer, output),
     )
@@ -146,6 +147,22 @@ def _check_stream_options(place: Place, boundary: Await[Any, Any, Any], *, per_i
                 f"{place.what}: {option} is for one question an item of a stream,\n"
                 f"but {place.gives}, and this await asks once. Leave {option} out."
             )
+
+
+def _scope(place: Place, boundary: Await[Any, Any, Any]) -> str | None:
+    """Where the await's correlation ids are unique: in what its author names, or in itself."""
+    if not boundary.correlate_on:
+        return None
+    if boundary.project is not None:
+        raise DefinitionError(
+            f"{place.what}: project and correlate_on do not go together.\n"
+            "  An answer that names a correlation id may come before its request exists, and\n"
+            "  project makes its result of both. Leave one out; a step after the await can do\n"
+            "  what project does."
+        )
+    # An id has no colon, so that no name an author gives is another await's own scope.
+    named = boundary.correlate_in
+    return f":{named}" if named is not None else f"{place.pipeline_id}/{boundary.id}"
 
 
 def _collected(place: Place, boundary: Await[Any, Any, Any], output: Codec[Any]) -> Codec[Any]:

@@ -89,6 +89,8 @@ class PlanAwait:
     key_of: KeyFunction
     #: What an answer may name the interaction by; None without one: the interaction's id.
     correlation_of: KeyFunction
+    #: In which a correlation id names one open interaction at most; None without `correlate_on`.
+    scope: str | None
     collect: Collect | None
     fingerprint: str
 

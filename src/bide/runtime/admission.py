@@ -5,31 +5,42 @@ leaves with one receipt. It reads first, to know which type the answer must have
 nothing on what it read: the decision is the engine's, under the row's lock.
 """
 
-from collections.abc import Sequence, Sized
+from collections import Counter
+from collections.abc import Callable, Sequence, Sized
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
 
 from bide.authoring.answers import Answer, Receipt
 from bide.authoring.answers import Outcome as WireOutcome
-from bide.engine.moves import Admit, Failure, Outcome, Received, Unstorable
+from bide.authoring.awaits import Await
+from bide.authoring.transports import Inbox
+from bide.engine.moves import Admit, AdmitByKey, Failure, Outcome, Received, Unstorable
 from bide.errors import FieldError, LimitExceeded, PayloadError, StoreUnavailable
-from bide.model.ids import InteractionId, format_execution, parse_interaction
+from bide.model.ids import (
+    CorrelationKey,
+    ExecutionId,
+    InteractionId,
+    format_execution,
+    format_interaction,
+    parse_interaction,
+)
 from bide.model.status import ReceiptOutcome
-from bide.planning.plan import PlanAwait
+from bide.planning.keys import KEY_CHARACTERS_MAX
+from bide.planning.plan import Plan, PlanAwait
 from bide.runtime.committer import Committer
 from bide.runtime.deploys import Deploys
 from bide.runtime.lookups import LookUps
 from bide.runtime.plans import Plans
 from bide.runtime.segment import guard_bytes, guard_items
 from bide.runtime.texts import MESSAGE_MAX, NAME_MAX, check_text
-from bide.runtime.views import MISSING, Completion, Reply
+from bide.runtime.views import MISSING, Addressee, Completion, Reply
 from bide.settings import Settings
 from bide.spi.clock import Clock
-from bide.spi.store import Asked, Store
+from bide.spi.store import Asked, Correlated, Store
 
 
 class Typed(msgspec.Struct, frozen=True):
@@ -43,6 +54,31 @@ class Typed(msgspec.Struct, frozen=True):
     #: Take a JSON value as well, since the caller has no type at hand.
     lenient: bool = False
     failure: tuple[str, str] | None = None
+    #: In place of the id: what the interaction is correlated by, and the await that asks.
+    correlation_id: str | None = None
+    boundary: Await[Any, Any, Any] | None = None
+
+
+class _Contents(NamedTuple):
+    """What a completion comes to: the fields that every move which admits one has."""
+
+    body: bytes
+    digest: bytes
+    actor: str | None
+    failure: Failure | None = None
+    output: bytes | None = None
+    fingerprint: str | None = None
+
+
+class _Match(NamedTuple):
+    """The await that a correlation id is for, and what is known under it there."""
+
+    key: CorrelationKey
+    pipeline: str
+    step_id: str
+    #: None when this process does not know the await.
+    boundary: PlanAwait | None
+    holder: Asked | None = None
 
 
 class _Refusal(Exception):
@@ -76,6 +112,7 @@ class Admission:
         settings: Settings,
         clock: Clock,
         deploys: Deploys,
+        new_id: Callable[[], ExecutionId],
     ) -> None:
         self._store = store
         self._committer = committer
@@ -83,13 +120,31 @@ class Admission:
         self._settings = settings
         self._clock = clock
         self._deploys = deploys
+        self._new_id = new_id
         self._look_ups = LookUps(self._fetch, most=settings.batch_rows)
+        self._correlations = LookUps(self._fetch_correlated, most=settings.batch_rows)
+        self._given: Counter[tuple[str, str]] = Counter()
+
+    def tally(self, tenant: str, reply: Reply) -> None:
+        """Count a receipt that is given; an edge that refuses by itself calls this too."""
+        if reply.code != "malformed":  # which is an answer and no receipt
+            self._given[tenant, reply.receipt.outcome] += 1
+
+    def given(self, tenant: str) -> dict[str, int]:
+        """How many completions got which receipt from this process."""
+        return {outcome.value: self._given[tenant, outcome.value] for outcome in ReceiptOutcome}
 
     async def admit_one(self, tenant: str, completion: Completion | Typed) -> Reply | None:
         """Take in one completion; its commit is shared with other callers', as is its look-up."""
+        reply = await self._admit_one(tenant, completion)
+        if reply is not None:
+            self.tally(tenant, reply)
+        return reply
+
+    async def _admit_one(self, tenant: str, completion: Completion | Typed) -> Reply | None:
         place = self._place(completion)
         if place is None:
-            return _unknown(completion)
+            return await self._admit_by_key(tenant, completion)
         boundary, asked = self._known(completion), None
         if boundary is None:
             asked = await self._look_ups.get((tenant, place))
@@ -97,7 +152,8 @@ class Admission:
                 return _unknown(completion)
             boundary = await self._boundary_of(asked)
         try:
-            move = self._prepare(tenant, completion, place, boundary, asked)
+            contents = self._contents(completion, boundary, asked)
+            move = Admit(place, tenant, *contents)
             outcome = await self._committer.commit(move)
         except _Refusal as refusal:
             return _rejected(completion, place, refusal)
@@ -113,23 +169,35 @@ class Admission:
         None stands for what the store failed on: nothing of it was acknowledged.
         """
         replies: list[Reply | None] = [None] * len(completions)
-        prepared: list[tuple[int, Admit]] = []
+        prepared: list[tuple[int, Admit | AdmitByKey]] = []
         places = [self._place(each) for each in completions]
         boundaries = await self._boundaries(tenant, completions, places)
+        matches = await self._matches(tenant, completions, places)
         for index, (completion, place) in enumerate(zip(completions, places, strict=True)):
             try:
-                if place is None or (found := boundaries[place]) is None:
+                if place is None:
+                    match = self._match(tenant, completion, matches)
+                    if match is None:
+                        replies[index] = _unknown(completion)
+                    else:
+                        prepared.append((index, await self._prepare(completion, match)))
+                    continue
+                if (found := boundaries[place]) is None:
                     replies[index] = _unknown(completion)
                     continue
-                prepared.append((index, self._prepare(tenant, completion, place, *found)))
+                contents = self._contents(completion, *found)
+                prepared.append((index, Admit(place, tenant, *contents)))
             except _Refusal as refusal:
                 replies[index] = _rejected(completion, place, refusal)
         await self._commit(prepared, completions, replies)
+        for reply in replies:
+            if reply is not None:
+                self.tally(tenant, reply)
         return replies
 
     async def _commit(
         self,
-        prepared: Sequence[tuple[int, Admit]],
+        prepared: Sequence[tuple[int, Admit | AdmitByKey]],
         completions: Sequence[Completion | Typed],
         replies: list[Reply | None],
     ) -> None:
@@ -141,13 +209,16 @@ class Admission:
             except StoreUnavailable:
                 return
             for (index, move), outcome in zip(part, outcomes, strict=True):
-                replies[index] = _reply(completions[index], move.interaction, outcome)
+                place = move.interaction if isinstance(move, Admit) else None
+                replies[index] = _reply(completions[index], place, outcome)
 
     # --- which interaction --------------------------------------------------------------------
 
     def _place(self, completion: Completion | Typed) -> InteractionId | None:
         if isinstance(completion, Typed):
             return parse_interaction(completion.interaction_id)
+        if completion.interaction_id is None and self._is_key(completion.correlation_id):
+            return None
         text = completion.interaction_id or completion.correlation_id
         return parse_interaction(text) if text else None
 
@@ -211,16 +282,167 @@ class Admission:
             await self._deploys.picture()  # another deployment may have come since
         return self._plans.boundary_of(asked.pipeline, fingerprint, asked.unit.step_id)
 
-    # --- what answer --------------------------------------------------------------------------
+    # --- which await, where a correlation id is named -----------------------------------------
 
-    def _prepare(
+    def _is_key(self, text: str | None) -> bool:
+        """Whether a correlation id is a key of an author's choice; else it is an interaction's."""
+        return text is not None and parse_interaction(text) is None
+
+    async def _admit_by_key(self, tenant: str, completion: Completion | Typed) -> Reply | None:
+        key = _key_of(completion)
+        try:
+            found = await self._look_up_key(tenant, key)
+            match = self._match(tenant, completion, {key: found} if key else {})
+            if match is None:
+                return _unknown(completion)
+            outcome = await self._committer.commit(await self._prepare(completion, match))
+        except _Refusal as refusal:
+            return _rejected(completion, None, refusal)
+        except StoreUnavailable:
+            return None
+        return _reply(completion, None, outcome)
+
+    async def _look_up_key(self, tenant: str, key: str | None) -> Sequence[Correlated]:
+        if key is None:
+            return []
+        return await self._correlations.get((tenant, key))
+
+    async def _fetch_correlated(
+        self, wanted: Sequence[tuple[str, str]]
+    ) -> Sequence[list[Correlated]]:
+        of_tenant: dict[str, list[str]] = {}
+        for tenant, key in wanted:
+            of_tenant.setdefault(tenant, []).append(key)
+        found: dict[tuple[str, str], list[Correlated]] = {}
+        for tenant, keys in of_tenant.items():
+            rows = await self._store.correlated(tenant, keys)
+            found.update(zip([(tenant, key) for key in keys], rows, strict=True))
+        return [found[each] for each in wanted]
+
+    async def _matches(
+        self,
+        tenant: str,
+        completions: Sequence[Completion | Typed],
+        places: Sequence[InteractionId | None],
+    ) -> dict[str, Sequence[Correlated]]:
+        """What is known under the keys that a batch names."""
+        keys = list(
+            dict.fromkeys(
+                key
+                for completion, place in zip(completions, places, strict=True)
+                if place is None and (key := _key_of(completion)) is not None
+            )
+        )
+        size = self._settings.batch_rows
+        found: dict[str, Sequence[Correlated]] = {}
+        for start in range(0, len(keys), size):
+            page = keys[start : start + size]
+            found.update(zip(page, await self._store.correlated(tenant, page), strict=True))
+        return found
+
+    async def addressee(self, tenant: str, completion: Completion) -> Addressee | Reply:
+        """Whom a completion is for; the receipt of one that is for nobody, or for several."""
+        place = self._place(completion)
+        if place is not None:
+            asked = await self._look_ups.get((tenant, place))
+            return _addressed(asked) if asked else _unknown(completion)
+        key = _key_of(completion)
+        found = await self._look_up_key(tenant, key)
+        try:
+            match = self._match(tenant, completion, {key: found} if key else {})
+        except _Refusal as refusal:
+            return _rejected(completion, None, refusal)
+        if match is None:
+            return _unknown(completion)
+        if match.holder is not None:
+            return _addressed(match.holder)
+        inbox = match.boundary.transport if match.boundary else None
+        return Addressee(
+            pipeline=match.pipeline,
+            step_id=match.step_id,
+            group=inbox.group if isinstance(inbox, Inbox) else None,
+            assignee=inbox.assignee if isinstance(inbox, Inbox) else None,
+        )
+
+    def _match(
         self,
         tenant: str,
         completion: Completion | Typed,
-        place: InteractionId,
-        boundary: PlanAwait | None,
-        asked: Asked | None,
-    ) -> Admit:
+        known: dict[str, Sequence[Correlated]],
+    ) -> _Match | None:
+        """The await that a key is for: who asks under it now, else who asked or has an answer
+        kept, else who could ask.
+
+        Raises:
+            _Refusal: it could be for several, or the key is no text that could be kept.
+        """
+        key = _checked("correlationId", _key_of(completion), KEY_CHARACTERS_MAX)
+        if key is None:
+            return None
+        asking, other = list[_Match](), dict[tuple[str, str], _Match]()
+        for row, holder in known.get(key, ()):
+            if holder is not None:
+                match = self._narrowed(completion, row.id, holder.pipeline,
+                                       holder.interaction.step_id, holder)  # fmt: skip
+                if match is not None and _is_open(holder):
+                    asking.append(match)
+                elif match is not None:
+                    other[match.pipeline, match.step_id] = match
+            if row.early is not None:
+                match = self._narrowed(completion, row.id, row.pipeline or "", row.step_id or "")
+                if match is not None:
+                    other.setdefault((match.pipeline, match.step_id), match)
+        found = asking or list(other.values()) or self._could_ask(tenant, completion, key)
+        if len(found) > 1:
+            awaits = ", ".join(f"{each.pipeline}/{each.step_id}" for each in found)
+            raise _Refusal(
+                "ambiguous-correlation",
+                f"the correlation id {key!r} fits several awaits ({awaits}); name the stepId",
+            )
+        return found[0] if found else None
+
+    def _narrowed(
+        self,
+        completion: Completion | Typed,
+        key: CorrelationKey,
+        pipeline: str,
+        step_id: str,
+        holder: Asked | None = None,
+    ) -> _Match | None:
+        """The await of a row, if the completion can mean it."""
+        plan = self._plans.find(pipeline)
+        boundary = plan.await_by_id(step_id) if plan else None
+        if plan is not None and boundary is not None:
+            means = _means(completion, plan, boundary)
+        else:
+            means = isinstance(completion, Completion) and completion.step_id in (None, step_id)
+        return _Match(key, pipeline, step_id, boundary, holder) if means else None
+
+    def _could_ask(self, tenant: str, completion: Completion | Typed, key: str) -> list[_Match]:
+        return [
+            _Match(
+                CorrelationKey(tenant, key, boundary.scope), plan.pipeline, boundary.id, boundary
+            )
+            for plan, boundary in self._plans.correlated
+            if boundary.scope is not None and _means(completion, plan, boundary)
+        ]
+
+    async def _prepare(self, completion: Completion | Typed, match: _Match) -> AdmitByKey:
+        boundary = await self._boundary_of(match.holder) if match.holder else match.boundary
+        contents = self._contents(completion, boundary, None)
+        body, digest, actor, failure, _, fingerprint = contents
+        if failure is not None:
+            body = _failure_body(failure)
+        return AdmitByKey(
+            match.key, match.pipeline, match.step_id, body, digest, self._new_id(),
+            self._settings.buffer_ttl_ms, actor, failure, fingerprint,
+        )  # fmt: skip
+
+    # --- what answer --------------------------------------------------------------------------
+
+    def _contents(
+        self, completion: Completion | Typed, boundary: PlanAwait | None, asked: Asked | None
+    ) -> _Contents:
         if isinstance(completion, Completion):
             _check_step(completion, asked)
         actor = _checked("actor", completion.actor, NAME_MAX)
@@ -229,9 +451,7 @@ class Admission:
                 _checked("failure/code", completion.failure[0], NAME_MAX) or "failed",
                 _checked("failure/message", completion.failure[1] or None, MESSAGE_MAX) or "",
             )
-            said = {"failure": {"code": failure.code, "message": failure.message}}
-            body = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
-            return Admit(place, tenant, b"", sha256(body).digest(), actor, failure)
+            return _Contents(b"", sha256(_failure_body(failure)).digest(), actor, failure)
         if boundary is None:
             raise _Refusal(
                 "unknown-step", "this deployment does not know the await; use one that does"
@@ -244,7 +464,7 @@ class Admission:
             raise _Refusal("invalid-answer", str(error), error.errors) from error
         except LimitExceeded as error:
             raise _Refusal("too-large", str(error)) from error
-        return Admit(place, tenant, body, digest, actor, None, output, boundary.fingerprint)
+        return _Contents(body, digest, actor, None, output, boundary.fingerprint)
 
     def _fit(self, completion: Completion | Typed, boundary: PlanAwait) -> tuple[Any, bytes]:
         codec, settings = boundary.answer, self._settings
@@ -288,6 +508,45 @@ class Admission:
         return output
 
 
+def _failure_body(failure: Failure) -> bytes:
+    said = {"failure": {"code": failure.code, "message": failure.message}}
+    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+
+
+def _key_of(completion: Completion | Typed) -> str | None:
+    """The correlation id that a completion goes by; blanks around it do not count."""
+    if isinstance(completion, Completion) and completion.interaction_id is not None:
+        return None
+    return completion.correlation_id.strip() if completion.correlation_id else None
+
+
+def _means(completion: Completion | Typed, plan: Plan, boundary: PlanAwait) -> bool:
+    """Whether a completion by key can be for that await."""
+    if isinstance(completion, Typed):
+        return completion.boundary is boundary.boundary
+    if completion.pipeline not in (None, plan.pipeline):
+        return False
+    step = completion.step_id
+    return step is None or step == boundary.name or plan.await_by_id(step) is boundary
+
+
+def _is_open(asked: Asked) -> bool:
+    return not asked.interaction.status.is_terminal and not asked.unit.status.is_terminal
+
+
+def _addressed(asked: Asked) -> Addressee:
+    interaction = asked.interaction
+    return Addressee(
+        pipeline=asked.pipeline,
+        step_id=interaction.step_id,
+        group=interaction.group,
+        assignee=interaction.assignee,
+        interaction_id=format_interaction(interaction.id),
+        execution_id=format_execution(interaction.execution),
+        status=interaction.status.name,
+    )
+
+
 def _lenient(boundary: PlanAwait, value: Any) -> Any:
     """A value of the type, or the JSON of one."""
     try:
@@ -320,7 +579,7 @@ def _checked(what: str, text: str | None, longest: int) -> str | None:
 
 def _named(completion: Completion | Typed) -> str:
     if isinstance(completion, Typed):
-        return completion.interaction_id
+        return completion.interaction_id or completion.correlation_id or ""
     return completion.interaction_id or completion.correlation_id or ""
 
 
@@ -340,16 +599,18 @@ def _rejected(
     return Reply(receipt=receipt, code=refusal.code, detail=str(refusal), errors=refusal.errors)
 
 
-def _reply(completion: Completion | Typed, place: InteractionId, outcome: Outcome) -> Reply:
+def _reply(completion: Completion | Typed, place: InteractionId | None, outcome: Outcome) -> Reply:
     if isinstance(outcome, Unstorable):
         return _rejected(completion, place, _Refusal("invalid-answer", outcome.message))
     assert isinstance(outcome, Received)
     if outcome.outcome is ReceiptOutcome.UNKNOWN:
         return _unknown(completion)
+    found = outcome.interaction
+    place = place or found
     receipt = Receipt(
-        interaction_id=_named(completion),
+        interaction_id=format_interaction(found) if found else _named(completion),
         outcome=_OUTCOMES[outcome.outcome],
-        execution_id=format_execution(place.execution),
+        execution_id=format_execution(place.execution) if place else None,
         step_id=outcome.step_id,
         status=outcome.status.name if outcome.status else None,
     )

@@ -62,6 +62,13 @@ class Plans:
         for plan in self.versions:
             for boundary in plan.awaits():
                 self._awaits_of_step.setdefault(boundary.id, []).append((plan, boundary))
+        #: Awaits whose answers may name a correlation id.
+        self.correlated = tuple(
+            (plan, boundary)
+            for plan in self._by_name.values()
+            for boundary in plan.awaits()
+            if boundary.scope is not None
+        )
         self._schemas: dict[str, dict[str, Any]] = {}
         self._stretches: dict[str, Stretch] = {}
         for plan in self.versions:

@@ -58,10 +58,13 @@ class Runtime:
             size=settings.batch_bytes,
             pending_rows=settings.pending_rows,
         )
+        new_id = ExecutionIds()
         self.deploys = Deploys(store, plans, settings)
-        self.admission = Admission(store, self.committer, plans, settings, clock, self.deploys)
+        self.admission = Admission(
+            store, self.committer, plans, settings, clock, self.deploys, new_id
+        )
         self.service = Service(
-            store, self.committer, self.watch, plans, self.admission, settings, ExecutionIds(),
+            store, self.committer, self.watch, plans, self.admission, settings, new_id,
             self._checks, self.deploys,
         )  # fmt: skip
         self._sweeper = Sweeper(store, self.committer, settings)

@@ -70,7 +70,7 @@ from bide.errors import (
     ReplayMismatch,
     StoreUnavailable,
 )
-from bide.model.ids import format_execution
+from bide.model.ids import CorrelationKey, format_execution
 from bide.model.records import Execution, Interaction, Reject, Unit, replace
 from bide.model.status import ExecutionStatus, UnitStatus
 from bide.planning import flow
@@ -191,7 +191,7 @@ def park_of(execution: Execution, boundary: PlanAwait, value: Any, settings: Set
         execution.id,
         execution.fence,
         boundary_of(boundary),
-        interaction_of(boundary, value, settings),
+        interaction_of(execution.tenant, boundary, value, settings),
     )
 
 
@@ -235,7 +235,9 @@ def given_of(boundary: PlanAwait, asked: Interaction) -> Any:
     return Answered(boundary.output.decode(body), asked.item)
 
 
-def interaction_of(boundary: PlanAwait, value: Any, settings: Settings) -> NewInteraction:
+def interaction_of(
+    tenant: str, boundary: PlanAwait, value: Any, settings: Settings
+) -> NewInteraction:
     """A request, written and measured.
 
     Raises:
@@ -249,9 +251,20 @@ def interaction_of(boundary: PlanAwait, value: Any, settings: Settings) -> NewIn
         guard_bytes(request, settings)
         key = boundary.key_of(value)
         fallback = fallback_of(boundary, value, settings)
+        correlation = None if boundary.scope is None else correlation_of(tenant, boundary, value)
     except Exception as error:
         raise BoundaryFailed(boundary, error) from error
-    return NewInteraction(request, key, boundary.timeout_ms, inbox.group, inbox.assignee, fallback)
+    return NewInteraction(
+        request, key, boundary.timeout_ms, inbox.group, inbox.assignee, fallback, correlation
+    )
+
+
+def correlation_of(tenant: str, boundary: PlanAwait, value: Any) -> CorrelationKey | None:
+    """What an answer may name the interaction by; blanks around it do not count, as on the wire."""
+    key = boundary.correlation_of(value)
+    if key is None or boundary.scope is None:
+        return None
+    return CorrelationKey(tenant, key.strip(), boundary.scope)
 
 
 def fallback_of(boundary: PlanAwait, value: Any, settings: Settings) -> bytes | None:
@@ -539,6 +552,7 @@ class SegmentTask:
                 old.total,
                 old.status is UnitStatus.COMPLETED,
                 isinstance(base.transport, Inbox),
+                base.scope,
             )
             first += len(items)
             if first >= old.total:
@@ -643,11 +657,11 @@ class SegmentTask:
             )
         else:
             unit = reopened.number
-        count, settings = 0, self._tools.settings
+        count, settings, tenant = 0, self._tools.settings, self.execution.tenant
         dispatched = isinstance(boundary.transport, Inbox)
         async with _OneAhead(self._made) as commits:
             async for page in pages:
-                items = tuple(interaction_of(boundary, value, settings) for value in page)
+                items = tuple(interaction_of(tenant, boundary, value, settings) for value in page)
                 await commits.put(Append(execution, fence, unit, count, items, dispatched))
                 count += len(items)
         return CloseUnit(execution, fence, unit, count, boundary.position)

@@ -46,6 +46,7 @@ from bide.errors import (
     UnknownInteraction,
 )
 from bide.model.ids import (
+    CorrelationKey,
     ExecutionId,
     UnitId,
     format_execution,
@@ -57,7 +58,7 @@ from bide.model.ids import (
     parse_reject,
 )
 from bide.model.records import DeadLetter, Execution, JournalFact, Reject, Unit
-from bide.model.status import ExecutionStatus, JournalKind
+from bide.model.status import DeadLetterKind, ExecutionStatus, JournalKind
 from bide.planning import canonical
 from bide.planning.plan import Plan
 from bide.runtime.admission import Admission
@@ -69,12 +70,14 @@ from bide.runtime.replay import Replay
 from bide.runtime.segment import guard_bytes
 from bide.runtime.texts import check_text
 from bide.runtime.views import (
+    Addressee,
     Check,
     Completion,
     DeadLetterView,
     ExecutionView,
     InteractionView,
     PipelineView,
+    ReceiptCounts,
     RejectView,
     Reply,
     Submission,
@@ -380,12 +383,16 @@ class Service:
         boundary = self._plans.get(asked.pipeline).await_by_id(asked.interaction.step_id)
         if boundary is None:
             raise NotRedrivable(f"this app has no await {asked.interaction.step_id!r} any more")
+        correlation = asked.interaction.correlation
         outcome = await self._committer.commit(
             AskAgain(
                 id_,
                 tenant,
                 asked.interaction.request or b"null",
                 isinstance(boundary.transport, Inbox),
+                CorrelationKey(tenant, correlation, boundary.scope)
+                if correlation is not None and boundary.scope is not None
+                else None,
             )
         )
         if not isinstance(outcome, AskedAgain):
@@ -687,6 +694,22 @@ class Service:
         """
         return await self._admission.admit(tenant, completions)
 
+    async def addressee(self, tenant: str, completion: Completion) -> Addressee | Reply:
+        """Whom a completion is for; the receipt of one that is for nobody, or for several."""
+        return await self._admission.addressee(tenant, completion)
+
+    def tally(self, tenant: str, reply: Reply) -> None:
+        """Count the receipt of a completion that an edge refused by itself."""
+        self._admission.tally(tenant, reply)
+
+    async def receipts(self, tenant: str) -> ReceiptCounts:
+        """How many completions got which receipt."""
+        stored = await self._store.count_receipts(tenant)
+        return ReceiptCounts(
+            process=self._admission.given(tenant),
+            stored={outcome.value: count for outcome, count in stored.items()},
+        )
+
     # --- dead letters and checks --------------------------------------------------------------
 
     async def dead_letters(
@@ -707,7 +730,7 @@ class Service:
         return [_dead_letter_view(each) for each in found]
 
     async def dead_letter(self, tenant: str, dead_letter_id: str) -> DeadLetterView | None:
-        """One dead letter; its id is its execution's."""
+        """One dead letter; an execution's has its id."""
         id_ = parse_execution(dead_letter_id)
         letter = await self._store.dead_letter(tenant, id_) if id_ else None
         return _dead_letter_view(letter) if letter else None
@@ -828,7 +851,7 @@ class Service:
         id_ = format_interaction(interaction.id)
         return InteractionView(
             interaction_id=id_,
-            correlation_id=id_,
+            correlation_id=interaction.correlation or id_,
             execution_id=format_execution(interaction.execution),
             unit_id=format_unit(unit.id),
             item_index=interaction.item if unit.per_item else None,
@@ -888,10 +911,10 @@ def _submission(outcome: Outcome, key: str | None) -> Submission:
 
 
 def _dead_letter_view(letter: DeadLetter) -> DeadLetterView:
-    id_ = format_execution(letter.execution)
     return DeadLetterView(
-        dead_letter_id=id_,
-        execution_id=id_,
+        dead_letter_id=format_execution(letter.id),
+        kind="execution" if letter.kind is DeadLetterKind.EXECUTION else "completion",
+        execution_id=format_execution(letter.execution) if letter.execution else None,
         pipeline=letter.pipeline,
         status=letter.status,
         code=letter.code,
@@ -899,6 +922,9 @@ def _dead_letter_view(letter: DeadLetter) -> DeadLetterView:
         step_id=letter.step_id,
         attempts=letter.attempts,
         created_at_ms=letter.created_at,
+        correlation_id=letter.correlation,
+        payload=None if letter.payload is None else canonical.loads(letter.payload),
+        actor=letter.actor,
     )
 
 

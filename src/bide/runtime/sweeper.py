@@ -7,7 +7,7 @@ sweep finds nothing left to do. Nothing depends on when it runs: admission compa
 import asyncio
 import logging
 
-from bide.engine.moves import CloseBehind, Expire, ExpireUnit, Move
+from bide.engine.moves import CloseBehind, Expire, ExpireEarly, ExpireUnit, Move
 from bide.errors import StoreUnavailable
 from bide.runtime.committer import Committer
 from bide.settings import Settings
@@ -47,6 +47,7 @@ class Sweeper:
         moves: list[Move] = [ExpireUnit(each) for each in overdue.units]
         moves += [CloseBehind(each) for each in overdue.left_open]
         moves += [Expire(each) for each in overdue.expired]
+        moves += [ExpireEarly(each) for each in overdue.early]
         if moves:
             await self._committer.commit_many(moves)
         return len(moves)

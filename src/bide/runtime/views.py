@@ -1,7 +1,7 @@
 """What edges show: plain values with ids as text, one class a thing people ask for."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -121,17 +121,46 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterView:
-    """Why an execution did not succeed."""
+    """Why an execution did not succeed, or what became of an answer that nobody asked for."""
 
     dead_letter_id: str
-    execution_id: str
+    kind: Literal["execution", "completion"]
+    #: None for an answer that never met an execution, and so is the status.
+    execution_id: str | None
     pipeline: str
-    status: ExecutionStatus
+    status: ExecutionStatus | None
     code: str
     message: str
     step_id: str | None
     attempts: int
     created_at_ms: int
+    #: Of an answer: the key that it named, the answer itself, and who sent it.
+    correlation_id: str | None = None
+    payload: Any = None
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptCounts:
+    """How many completions got which receipt."""
+
+    #: By this process, since it started.
+    process: dict[str, int]
+    #: By what rows keep; what is rejected or unknown leaves none, and retention removes them.
+    stored: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addressee:
+    """Whom a completion is for: an await, and the interaction of it that is there already."""
+
+    pipeline: str
+    step_id: str
+    group: str | None
+    assignee: str | None
+    interaction_id: str | None = None
+    execution_id: str | None = None
+    status: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +221,8 @@ class Completion:
     interaction_id: str | None = None
     correlation_id: str | None = None
     step_id: str | None = None
+    #: Narrows a correlation id to an await, beside `step_id`; no edge takes it from outside.
+    pipeline: str | None = None
     resume_token: str | None = None
     idempotency_key: str | None = None
     payload: Any = MISSING

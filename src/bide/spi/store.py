@@ -6,7 +6,7 @@ S1  One call is one transaction: all of it is durable when the call returns, or 
 S2  Methods take and return batches, and answer in the order of what they were given.
 S3  A store holds no policy. `transact` and `claim` read the rows concerned under lock, let
     `bide.engine` decide, and write what came out, guarded by what was read.
-S4  Rows are locked in one order: submit keys, units, interactions, executions, each ascending.
+S4  Rows are locked in one order: correlation keys, submit keys, units, interactions, executions, each ascending.
 S5  Time is the store's: one reading per commit, never earlier than any reading that was committed
     before, whatever the machine's clock does.
 S6  A row that the database refuses fails alone (`Unstorable`); its neighbours are written.
@@ -22,8 +22,9 @@ from typing import NamedTuple, Protocol
 
 from bide.engine.moves import Claimed, Handover, Move, Outcome
 from bide.engine.running import ClaimOffer
-from bide.model.ids import ExecutionId, InteractionId, RejectId, UnitId
+from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import (
+    Correlation,
     DeadLetter,
     Execution,
     Interaction,
@@ -35,7 +36,7 @@ from bide.model.records import (
     Unit,
     WorkerSeen,
 )
-from bide.model.status import ExecutionStatus
+from bide.model.status import ExecutionStatus, ReceiptOutcome
 
 
 class Transacted(NamedTuple):
@@ -61,6 +62,13 @@ class Asked(NamedTuple):
     interaction: Interaction
     pipeline: str
     unit: Unit
+
+
+class Correlated(NamedTuple):
+    """A correlation row, with the interaction that asked last under its key."""
+
+    row: Correlation
+    holder: Asked | None
 
 
 class PendingQuery(NamedTuple):
@@ -143,6 +151,8 @@ class Overdue(NamedTuple):
     left_open: list[InteractionId]
     #: Open units.
     units: list[UnitId]
+    #: Keys whose early answers nobody asked for in time.
+    early: list[CorrelationKey]
 
 
 class StoreInfo(NamedTuple):
@@ -243,6 +253,10 @@ class Store(Protocol):
         """Interactions by id, with requests; None for each absent or another tenant's."""
         ...
 
+    async def correlated(self, tenant: str, keys: Sequence[str]) -> list[list[Correlated]]:
+        """What is known under each key: a row for each scope in which it is."""
+        ...
+
     async def pending(self, query: PendingQuery) -> list[Asked]:
         """Open interactions of open units, oldest deadline first, then by id; with requests."""
         ...
@@ -271,8 +285,8 @@ class Store(Protocol):
         """A page of dead letters, newest first."""
         ...
 
-    async def dead_letter(self, tenant: str, execution: ExecutionId) -> DeadLetter | None:
-        """Why an execution did not succeed."""
+    async def dead_letter(self, tenant: str, id: ExecutionId) -> DeadLetter | None:
+        """Why an execution did not succeed, or what became of an early answer."""
         ...
 
     async def rejects(
@@ -289,6 +303,12 @@ class Store(Protocol):
 
     async def refusals(self, tenant: str, interaction: InteractionId) -> list[Refusal]:
         """Conflicting and late completions of an interaction, in order of arrival."""
+        ...
+
+    async def count_receipts(self, tenant: str) -> dict[ReceiptOutcome, int]:
+        """How many completions of each kind that leaves something in rows are there: applied,
+        duplicate, conflict, late and buffered.
+        """
         ...
 
     async def count_by_status(
@@ -329,7 +349,7 @@ class Store(Protocol):
 
     async def retire(self, older_than: int, limit: int) -> int:
         """Delete terminal executions that ended before `older_than`, with all their rows but the
-        submit key; gives how many.
+        submit key; dead letters and refusals that never had one as well. Gives how many executions.
         """
         ...
 

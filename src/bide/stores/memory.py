@@ -19,8 +19,9 @@ from bide.engine.moves import Claimed, Handover, Move
 from bide.engine.rows import Key, Needs, Rows
 from bide.engine.running import ClaimOffer
 from bide.engine.waiting import holds
-from bide.model.ids import ExecutionId, InteractionId, RejectId, UnitId
+from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import (
+    Correlation,
     DeadLetter,
     Execution,
     Interaction,
@@ -33,10 +34,17 @@ from bide.model.records import (
     WorkerSeen,
     replace,
 )
-from bide.model.status import ExecutionStatus, UnitStatus
+from bide.model.status import (
+    AnswerSource,
+    DeadLetterKind,
+    ExecutionStatus,
+    ReceiptOutcome,
+    UnitStatus,
+)
 from bide.spi.clock import Clock
 from bide.spi.store import (
     Asked,
+    Correlated,
     Deployed,
     ExecutionQuery,
     ItemKey,
@@ -59,6 +67,7 @@ class MemoryData:
     """The tables, and the latest time that was committed."""
 
     def __init__(self) -> None:
+        self.correlations: dict[CorrelationKey, Correlation] = {}
         self.keys: dict[Key, SubmitKey] = {}
         self.executions: dict[ExecutionId, Execution] = {}
         self.inputs: dict[ExecutionId, bytes] = {}
@@ -77,6 +86,9 @@ class MemoryData:
     def load(self, needs: Needs) -> Rows:
         """The rows that a batch concerns."""
         rows = Rows()
+        for correlation in needs.correlations & self.correlations.keys():
+            rows.correlations.load(correlation, self.correlations[correlation])
+            needs.follow(self.correlations[correlation])
         for key in needs.keys & self.keys.keys():
             rows.keys.load(key, self.keys[key])
         for execution in needs.executions & self.executions.keys():
@@ -103,16 +115,20 @@ class MemoryData:
         executions, interactions = rows.executions.written(), rows.interactions.written()
         for table in (
             keys, units, interactions, executions, rows.inputs, rows.results, rows.journal,
-            rows.dead_letters, rows.refusals, rows.rejects,
+            rows.dead_letters, rows.refusals, rows.rejects, rows.correlations.written(),
         ):  # fmt: skip
             for row in table:
                 check_storable(type(row).__name__, astuple(row))
+        for correlation in rows.correlations.written():
+            self.correlations[correlation.id] = correlation
+            if correlation.is_empty:
+                del self.correlations[correlation.id]
         self.keys.update(((row.tenant, row.pipeline, row.key), row) for row in keys)
         self.units.update((row.id, row) for row in units)
         self.interactions.update((row.id, row) for row in interactions)
         self.executions.update((row.id, row) for row in executions)
         self.inputs.update((row.execution, row.body) for row in rows.inputs)
-        self.dead_letters.update((row.execution, row) for row in rows.dead_letters)
+        self.dead_letters.update((row.id, row) for row in rows.dead_letters)
         self.rejects.update((row.id, row) for row in rows.rejects)
         for result in rows.results:
             self.results[result.execution][result.item] = result.body
@@ -130,11 +146,27 @@ class MemoryData:
         last = {id.item: self.interactions[id] for id in of_unit}
         yield from last.values()
 
+    def forget_unowned(self, older_than: int) -> None:
+        """Delete what early answers left behind that never met an interaction."""
+        for letter in list(self.dead_letters.values()):
+            if letter.execution is None and letter.created_at < older_than:
+                del self.dead_letters[letter.id]
+        for id, refusals in list(self.refusals.items()):
+            if id.unit == 0:
+                self.refusals[id] = [row for row in refusals if row.created_at >= older_than]
+
     def forget(self, execution: ExecutionId) -> None:
         """Delete an execution with all its rows but the submit key."""
         del self.executions[execution]
         for table in (self.inputs, self.results, self.journal, self.dead_letters):
             table.pop(execution, None)
+        for key in [row.id for row in self.correlations.values() if row.execution == execution]:
+            row = self.correlations[key]
+            self.correlations[key] = replace(
+                row, version=row.version + 1, execution=None, unit=None, item=None, generation=None
+            )
+            if self.correlations[key].is_empty:
+                del self.correlations[key]
         for unit in [id for id in self.units if id.execution == execution]:
             del self.units[unit]
         for interaction in [id for id in self.interactions if id.execution == execution]:
@@ -316,6 +348,22 @@ class MemoryStore:
         found = [self.data.interactions.get(id) for id in ids]
         return [self._asked(one) if one and one.tenant == tenant else None for one in found]
 
+    async def correlated(self, tenant: str, keys: Sequence[str]) -> list[list[Correlated]]:
+        """What is known under each key, in every scope."""
+
+        def of(row: Correlation) -> Correlated:
+            holder = self.data.interactions.get(row.holder) if row.holder else None
+            return Correlated(row, self._asked(holder) if holder else None)
+
+        return [
+            [
+                of(row)
+                for id, row in sorted(self.data.correlations.items())
+                if id.tenant == tenant and id.key == key
+            ]
+            for key in keys
+        ]
+
     async def pending(self, query: PendingQuery) -> list[Asked]:
         """Open interactions of open units, the most urgent first."""
         found = [
@@ -373,9 +421,10 @@ class MemoryStore:
         ]
         return found[:limit]
 
-    async def dead_letter(self, tenant: str, execution: ExecutionId) -> DeadLetter | None:
+    async def dead_letter(self, tenant: str, id: ExecutionId) -> DeadLetter | None:
         """One dead letter."""
-        return self.data.dead_letters.get(execution) if self._owned(tenant, execution) else None
+        letter = self.data.dead_letters.get(id)
+        return letter if letter and letter.tenant == tenant else None
 
     async def rejects(
         self, tenant: str, *, pipeline: str | None, after: RejectId | None, limit: int
@@ -405,6 +454,44 @@ class MemoryStore:
         """Refused completions, in order of arrival."""
         owned = self._owned(tenant, interaction.execution)
         return list(self.data.refusals.get(interaction, [])) if owned else []
+
+    def _was_taken_over(self, row: Interaction) -> bool:
+        """Whether a redrive has copied it from where it was answered."""
+        first = self.data.journal[row.execution][0]
+        return row.unit == 1 == first.unit and row.created_at == row.updated_at
+
+    async def count_receipts(self, tenant: str) -> dict[ReceiptOutcome, int]:
+        """What rows say of the completions received."""
+        answered = [
+            row
+            for row in self.data.interactions.values()
+            if row.tenant == tenant
+            and row.source not in {None, AnswerSource.TIMEOUT}
+            and not self._was_taken_over(row)
+        ]
+        kept = [row for row in self.data.correlations.values() if row.tenant == tenant]
+        letters = [
+            row
+            for row in self.data.dead_letters.values()
+            if row.tenant == tenant and row.kind is DeadLetterKind.COMPLETION
+        ]
+        refused = Counter(
+            row.outcome
+            for rows in self.data.refusals.values()
+            for row in rows
+            if row.tenant == tenant
+        )
+        early = sum(row.source is AnswerSource.EARLY for row in answered)
+        repeated = sum(row.duplicates for row in answered) + sum(row.duplicates for row in kept)
+        return {
+            ReceiptOutcome.APPLIED: len(answered) - early,
+            ReceiptOutcome.DUPLICATE: repeated + sum(row.attempts - 1 for row in letters),
+            ReceiptOutcome.CONFLICT: refused[ReceiptOutcome.CONFLICT],
+            ReceiptOutcome.LATE: refused[ReceiptOutcome.LATE],
+            ReceiptOutcome.BUFFERED: early
+            + sum(row.early is not None for row in kept)
+            + len(letters),
+        }
 
     async def count_by_status(
         self, tenant: str | None, pipeline: str | None
@@ -481,7 +568,14 @@ class MemoryStore:
             and unit.deadline_at < now
             and not unit.status.is_terminal
         )
-        return Overdue(expired[:limit], left_open[:limit], [id for _, id in units[:limit]])
+        early = [
+            row.id
+            for row in self.data.correlations.values()
+            if row.expires_at is not None and row.expires_at < now
+        ]
+        return Overdue(
+            expired[:limit], left_open[:limit], [id for _, id in units[:limit]], early[:limit]
+        )
 
     async def next_due(self, fingerprints: frozenset[str]) -> int | None:
         """The earliest time at which `claim` would find something."""
@@ -504,6 +598,7 @@ class MemoryStore:
         )
         for _, id in ended[:limit]:
             self.data.forget(id)
+        self.data.forget_unowned(older_than)
         return len(ended[:limit])
 
     async def wait_for_change(self, timeout_s: float) -> bool:

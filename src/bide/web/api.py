@@ -28,6 +28,7 @@ from bide.web.schemas import (
     PipelineBody,
     PipelineList,
     ReceiptBody,
+    ReceiptCountsBody,
     RedriveBody,
     RejectBody,
     RejectPage,
@@ -196,6 +197,11 @@ async def _interaction(call: Call) -> Response:
 
 async def _complete(call: Call) -> Response:
     return await completing.complete_one(call, named=call.path("interactionId"))
+
+
+async def _receipts(call: Call) -> Response:
+    counts = await call.service.receipts(call.tenant)
+    return rendering.response(ReceiptCountsBody(process=counts.process, stored=counts.stored))
 
 
 async def _dead_letters(call: Call) -> Response:
@@ -565,6 +571,14 @@ OPERATIONS: Final = (
         role="submit",
         responses=((200, InteractionBody, JSON),),
         problems=("not-found", "unknown-pipeline", "not-redrivable"),
+    ),
+    Operation(
+        method="GET",
+        path=f"{_PREFIX}/receipts",
+        handle=_receipts,
+        summary="How many completions got which receipt",
+        tag="interactions",
+        responses=((200, ReceiptCountsBody, JSON),),
     ),
     Operation(
         method="GET",

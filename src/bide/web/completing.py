@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from starlette.responses import Response, StreamingResponse
@@ -29,7 +29,7 @@ async def complete_one(call: Call, *, named: str | None = None) -> Response:
     settings = call.service.settings
     given = await body.read_json(call.request, call.headers, settings.http_max_body_bytes)
     completion = parsing.completion(given, call.caller, named=named)
-    reply = await _refusal(call, completion)
+    completion, reply = await _allowed(call, completion)
     if reply is None:
         with call.waiting.holding(1, settings.pending_rows):
             reply = await call.service.complete(call.tenant, completion)
@@ -93,7 +93,7 @@ async def _answers(call: Call, lines: Sequence[bytes]) -> AsyncIterator[bytes]:
 async def _read(call: Call, line: bytes, number: int, instance: str) -> _Line:
     try:
         completion = parsing.completion(strict_loads(line), call.caller)
-        refusal = await _refusal(call, completion)
+        completion, refusal = await _allowed(call, completion)
     except (MalformedJson, BideError) as error:
         return _Line(number, answer=problems.of_error(error, instance=f"{instance}#{number}"))
     if refusal is not None:
@@ -123,29 +123,36 @@ def _answer(reply: Reply | None, instance: str) -> LineAnswer:
     return {**receipt, "problem": problems.of_reply(reply, instance=instance)}
 
 
-async def _refusal(call: Call, completion: Completion) -> Reply | None:
+async def _allowed(call: Call, completion: Completion) -> tuple[Completion, Reply | None]:
     """Refuse a principal that the interaction does not ask.
 
-    What cannot be looked at is unknown here: a correlation key must not open a way past this check.
-    A completion that only carries a token is let through, since the token names and allows by itself.
+    A correlation id is resolved here and pinned to the await that it is for, so that what is
+    admitted is what was allowed. What cannot be resolved is answered here: a key must not open a
+    way past this check. A completion that only carries a token is let through, since the token
+    names and allows by itself.
     """
     named = completion.interaction_id or completion.correlation_id
     if call.caller.principal is None or named is None:
-        return None
-    view = await call.service.interaction(call.tenant, named)
-    if view is None:
+        return completion, None
+    found = await call.service.addressee(call.tenant, completion)
+    if isinstance(found, Reply):
         if completion.interaction_id is not None:
-            return None
-        receipt = Receipt(interaction_id=named, outcome="unknown")
-        return Reply(receipt=receipt, code="not-found", detail=f"there is no interaction {named}")
-    if call.caller.may_decide(view):
-        return None
-    receipt = Receipt(
-        interaction_id=view.interaction_id,
-        outcome="rejected",
-        execution_id=view.execution_id,
-        step_id=view.step_id,
-        status=view.status.name,
+            return completion, None
+        call.service.tally(call.tenant, found)
+        return completion, found
+    pinned = replace(
+        completion, pipeline=found.pipeline, step_id=completion.step_id or found.step_id
     )
-    detail = f"interaction {view.interaction_id} asks another group or assignee"
-    return Reply(receipt=receipt, code="not-allowed", detail=detail)
+    if call.caller.may_decide(found):
+        return pinned, None
+    receipt = Receipt(
+        interaction_id=found.interaction_id or named,
+        outcome="rejected",
+        execution_id=found.execution_id,
+        step_id=found.step_id,
+        status=found.status,
+    )
+    detail = f"interaction {receipt.interaction_id} asks another group or assignee"
+    reply = Reply(receipt=receipt, code="not-allowed", detail=detail)
+    call.service.tally(call.tenant, reply)
+    return completion, reply

@@ -19,7 +19,7 @@ from starlette.requests import Request
 
 from bide.authoring.principal import Principal
 from bide.errors import BideError
-from bide.runtime.views import InteractionView
+from bide.runtime.views import Addressee, InteractionView
 from bide.web.problems import Refused, malformed
 
 Identify: TypeAlias = Callable[..., Awaitable[Principal | None]]
@@ -58,7 +58,7 @@ class Caller:
         """Who is recorded: the principal, whatever the body says."""
         return given if self.principal is None else self.principal.id
 
-    def may_decide(self, view: InteractionView) -> bool:
+    def may_decide(self, view: InteractionView | Addressee) -> bool:
         """Whether this caller is among those that an interaction asks."""
         principal = self.principal
         if principal is None or (view.group is None and view.assignee is None):

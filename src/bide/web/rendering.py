@@ -200,14 +200,18 @@ def dead_letter(view: DeadLetterView) -> DeadLetterBody:
     """One dead letter."""
     return {
         "deadLetterId": view.dead_letter_id,
+        "kind": view.kind,
         "executionId": view.execution_id,
         "pipeline": view.pipeline,
-        "status": _STATUS_NAMES[view.status],
+        "status": None if view.status is None else _STATUS_NAMES[view.status],
         "code": view.code,
         "message": view.message,
         "stepId": view.step_id,
         "attempts": view.attempts,
         "createdAtEpochMs": view.created_at_ms,
+        "correlationId": view.correlation_id,
+        "payload": view.payload,
+        "actor": view.actor,
     }
 
 

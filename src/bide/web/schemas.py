@@ -233,17 +233,28 @@ class TimelineBody(TypedDict):
 
 
 class DeadLetterBody(TypedDict):
-    """Why an execution did not succeed."""
+    """Why an execution did not succeed, or what became of an answer that nobody asked for."""
 
     deadLetterId: str
-    executionId: str
+    kind: Literal["execution", "completion"]
+    executionId: str | None
     pipeline: str
-    status: ExecutionStatusName
+    status: ExecutionStatusName | None
     code: str
     message: str
     stepId: str | None
     attempts: int
     createdAtEpochMs: int
+    correlationId: str | None
+    payload: Any
+    actor: str | None
+
+
+class ReceiptCountsBody(TypedDict):
+    """How many completions got which receipt: from this process, and by what is stored."""
+
+    process: dict[str, int]
+    stored: dict[str, int]
 
 
 class RejectBody(TypedDict):

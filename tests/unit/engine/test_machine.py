@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 
 from bide.engine.moves import (
     Admit,
+    AdmitByKey,
     Append,
     AskAgain,
     Assign,
@@ -31,6 +32,7 @@ from bide.engine.moves import (
     CloseBehind,
     CloseUnit,
     Expire,
+    ExpireEarly,
     ExpireUnit,
     Fail,
     Failure,
@@ -58,15 +60,19 @@ from bide.model.status import ExecutionStatus, JournalKind, ReceiptOutcome, Unit
 from bide.stores.memory import MemoryStore
 from bide.testing import FakeClock
 from bide.testing.store_contract.harness import (
+    DAY,
     FINGERPRINTS,
+    KEYS,
     LEASE_MS,
     TENANT,
     Driver,
     Dump,
     StoreFactory,
     answer,
+    answer_by_key,
     askings,
     boundary,
+    correlated,
     redrive_of,
     reject_of,
 )
@@ -123,7 +129,7 @@ class Walk(RuleBasedStateMachine):
 
     # --- what may happen ----------------------------------------------------------------------
 
-    @rule(ms=st.sampled_from([1, 50, 500, LEASE_MS, 10 * LEASE_MS]))
+    @rule(ms=st.sampled_from([1, 50, 500, LEASE_MS, 10 * LEASE_MS, DAY]))
     def time_passes(self, ms: int) -> None:
         self.driver.clock.advance(ms)
 
@@ -152,6 +158,7 @@ class Walk(RuleBasedStateMachine):
         moves: list[Move] = [ExpireUnit(id) for id in overdue.units]
         moves += [Expire(id) for id in overdue.expired]
         moves += [CloseBehind(id) for id in overdue.left_open]
+        moves += [ExpireEarly(key) for key in overdue.early]
 
         outcomes = self.run(self.driver.do(*moves))
 
@@ -216,6 +223,10 @@ class Walk(RuleBasedStateMachine):
         interaction = InteractionId(row.id, max(1, row.units), item)
         id, at = row.id, row.units
         timeout_ms = rng.choice([100, 10 * LEASE_MS])
+        # Few keys and many waits: so they meet.
+        key = rng.choice([None, *KEYS])
+        if key is not None and rng.randint(0, 7) == 7:
+            return answer_by_key(self.driver, key, rng.choice([b"1", b"1", b"2"]))
         match kind.__name__:
             case "Admit":
                 body = rng.choice([b"1", b"1", b"2"])
@@ -233,6 +244,8 @@ class Walk(RuleBasedStateMachine):
                 return Assign(interaction, TENANT, rng.choice(["ada", None]), whose)
             case "Park":
                 [request] = askings(1, timeout_ms=timeout_ms)
+                if key is not None:
+                    request = replace(request, correlation=correlated(key))
                 return Park(id, fence, boundary(), request)
             case "OpenUnit":
                 policy = {
@@ -242,6 +255,8 @@ class Walk(RuleBasedStateMachine):
                 return OpenUnit(id, fence, replace(boundary(), **policy))
             case "Append":
                 items = askings(rng.randint(0, 3), first + (number == 2), timeout_ms=timeout_ms)
+                if key is not None and items:
+                    items = (replace(items[0], correlation=correlated(key)), *items[1:])
                 return Append(id, fence, at, first, items, True)
             case "CloseUnit":
                 return CloseUnit(id, fence, at, appended if fitting else number, 1)
@@ -294,7 +309,10 @@ class Walk(RuleBasedStateMachine):
         if isinstance(outcome, Submitted):
             assert outcome.execution in self.dump.executions  # I5
         if isinstance(outcome, Received) and outcome.outcome is ReceiptOutcome.APPLIED:
-            assert isinstance(move, Admit)
+            assert isinstance(move, Admit | AdmitByKey)
+            if isinstance(move, AdmitByKey):
+                assert outcome.interaction is not None
+                move = move.to(outcome.interaction)
             assert move.interaction not in self.applied  # I2
             self.applied[move.interaction] = move
 
@@ -346,6 +364,9 @@ def test_walk() -> None:
     good = {"Moved", "Settled", "Assigned", "AskedAgain", "applied", "Submitted"}
     made = {move for move, came in SEEN if came in good}
     assert {kind.__name__ for kind in get_args(Move)} - made == set()
+    assert {came for move, came in SEEN if move == "AdmitByKey"} >= {
+        "applied", "buffered", "duplicate", "conflict", "late",
+    }  # fmt: skip
     assert {came for move, came in SEEN if move == "Admit"} >= {
         "applied", "duplicate", "conflict", "late", "unknown",
     }  # fmt: skip

@@ -18,6 +18,11 @@ select last_commit from writers where name = ?
 -- name: forget_writers
 delete from writers where clock < ? and name <> ?
 
+-- name: read_correlations (3)
+select c.* from (select * from (values :rows) limit ?) wanted
+cross join correlations c
+    on c.tenant = wanted.column1 and c.key = wanted.column2 and c.scope = wanted.column3
+
 -- name: read_keys (3)
 select k.* from (select * from (values :rows) limit ?) wanted
 cross join submit_keys k
@@ -30,7 +35,7 @@ cross join units u on u.execution = wanted.column1 and u.number = wanted.column2
 -- name: read_interactions (4)
 select i.execution, i.unit, i.item, i.generation, i.tenant, i.step_id, i.status, i.group_name,
     i.assignee, i.deadline_at, i.created_at, i.updated_at, i.key, null, i.fallback, null, null, i.answer_digest,
-    i.actor, i.source, i.duplicates, i.refusals, i.error_code, i.error_message
+    i.actor, i.source, i.duplicates, i.refusals, i.error_code, i.error_message, i.correlation
 from (select * from (values :rows) limit ?) wanted
 cross join interactions i
     on i.execution = wanted.column1 and i.unit = wanted.column2
@@ -56,13 +61,16 @@ insert into executions select * from (values :rows) limit ?
 -- name: new_units (18)
 insert into units select * from (values :rows) limit ?
 
--- name: new_interactions (24)
+-- name: new_interactions (25)
 insert into interactions select * from (values :rows) limit ?
 
 -- name: new_facts (6)
 insert into journal select * from (values :rows) limit ?
 
--- name: new_dead_letters (9)
+-- name: new_correlations (20)
+insert into correlations select * from (values :rows) limit ?
+
+-- name: new_dead_letters (14)
 insert into dead_letters select * from (values :rows) limit ?
 
 -- name: new_refusals (11)
@@ -80,6 +88,17 @@ update executions set
     fence = ?9, owner = ?10, due_at = ?11, units = ?12, resumed = ?13, updated_at = ?15,
     error_code = ?16, error_message = ?17, result = ?18, result_count = ?19
 where id = ?1 and version = ?2
+
+-- name: change_correlations
+update correlations set
+    version = ?5, execution = ?6, unit = ?7, item = ?8, generation = ?9, early = ?10,
+    pipeline = ?11, step_id = ?12, answer = ?13, digest = ?14, actor = ?15, error_code = ?16,
+    error_message = ?17, expires_at = ?18, duplicates = ?19, refusals = ?20,
+    fingerprint = ?21
+where tenant = ?1 and key = ?2 and scope = ?3 and version = ?4
+
+-- name: drop_correlations
+delete from correlations where tenant = ?1 and key = ?2 and scope = ?3 and version = ?4
 
 -- name: change_units
 update units set
@@ -126,7 +145,7 @@ where i.execution = ? and e.tenant = ?
 -- Beside `max`, the other columns are those of the row that has it.
 select execution, unit, item, max(generation), tenant, step_id, status, group_name, assignee,
     deadline_at, created_at, updated_at, key, null, fallback, answer, output, answer_digest, actor,
-    source, duplicates, refusals, error_code, error_message
+    source, duplicates, refusals, error_code, error_message, correlation
 from interactions
 where execution = ? and unit = ? and item >= ?
 group by item order by item limit ?
@@ -134,7 +153,7 @@ group by item order by item limit ?
 -- name: askings_page
 select execution, unit, item, max(generation), tenant, step_id, status, group_name, assignee,
     deadline_at, created_at, updated_at, key, request, fallback, answer, output, answer_digest,
-    actor, source, duplicates, refusals, error_code, error_message
+    actor, source, duplicates, refusals, error_code, error_message, correlation
 from interactions
 where execution = ? and unit = ? and item >= ?
 group by item order by item limit ?
@@ -174,6 +193,11 @@ cross join interactions i
 cross join executions e on e.id = i.execution
 cross join units u on u.execution = i.execution and u.number = i.unit
 
+-- name: correlated (2)
+select c.* from (select * from (values :rows) limit ?) wanted
+cross join correlations c on c.tenant = wanted.column1 and c.key = wanted.column2
+order by c.key, c.scope
+
 -- name: pending
 select i.*, e.pipeline, u.*
 from interactions i indexed by interactions_open
@@ -203,7 +227,7 @@ select * from units where execution = ? and tenant = ? order by number
 -- name: items_page
 select execution, unit, item, generation, tenant, step_id, status, group_name, assignee,
     deadline_at, created_at, updated_at, key, null, null, null, null, answer_digest, actor, source,
-    duplicates, refusals, error_code, error_message
+    duplicates, refusals, error_code, error_message, correlation
 from interactions
 where execution = ?1 and unit = ?2 and (item, generation) > (?3, ?4) and +tenant = ?5
 order by item, generation limit ?6
@@ -214,11 +238,11 @@ where j.execution = ? and e.tenant = ? and j.version > ? order by j.version
 
 -- name: dead_letters_page
 select * from dead_letters
-where tenant = ?1 and (?2 is null or pipeline = ?2) and (?3 is null or execution < ?3)
-order by execution desc limit ?4
+where tenant = ?1 and (?2 is null or pipeline = ?2) and (?3 is null or id < ?3)
+order by id desc limit ?4
 
 -- name: dead_letter
-select * from dead_letters where execution = ? and tenant = ?
+select * from dead_letters where id = ? and tenant = ?
 
 -- name: rejects_page
 select execution, step_index, item, tenant, pipeline, step_id, fingerprint, reason, x'', created_at
@@ -234,6 +258,38 @@ select * from rejects where execution = ? and step_index = ? and item = ? and te
 select * from refusals
 where execution = ? and unit = ? and item = ? and generation = ? and tenant = ?
 order by sequence
+
+-- name: count_receipts
+with answered as (
+    select i.source = 4 as early, i.duplicates from interactions i
+    where i.tenant = ?1 and i.source in (1, 2, 4)
+        -- What a redrive has taken over is counted where it was answered.
+        and not (
+            i.unit = 1 and i.created_at = i.updated_at and exists (
+                select 1 from journal j
+                where j.execution = i.execution and j.version = 1 and j.unit = 1
+            )
+        )
+), kept as (
+    select early is not null as early, duplicates from correlations where tenant = ?1
+), letters as (
+    select attempts - 1 as duplicates from dead_letters where tenant = ?1 and kind = 2
+)
+select 'applied', count(*) from answered where not early
+union all
+select 'duplicate', (select total(duplicates) from answered)
+    + (select total(duplicates) from kept) + (select total(duplicates) from letters)
+union all
+select 'buffered', (select count(*) from answered where early)
+    + (select count(*) from kept where early) + (select count(*) from letters)
+union all
+select 'conflict', count(*) from refusals where tenant = ?1 and outcome = 'conflict'
+union all
+select 'late', count(*) from refusals where tenant = ?1 and outcome = 'late'
+
+-- name: expired_early
+select tenant, key, scope from correlations indexed by correlations_early
+where expires_at < ? order by expires_at limit ?
 
 -- name: count_by_status
 select status, count(*) from executions
@@ -305,6 +361,20 @@ order by deadline_at limit ?
 -- name: retirable
 select id, status, updated_at from executions where id > ? order by id limit ?
 
+-- name: retire_unowned_letters
+delete from dead_letters where execution is null and created_at < ?
+
+-- name: retire_unowned_refusals
+delete from refusals where unit = 0 and created_at < ?
+
+-- name: retire_correlations
+delete from correlations where execution = ? and early is null
+
+-- name: unhold_correlations
+update correlations set
+    version = version + 1, execution = null, unit = null, item = null, generation = null
+where execution = ?
+
 -- name: retire_results
 delete from results where execution = ?
 
@@ -324,7 +394,7 @@ delete from units where execution = ?
 delete from journal where execution = ?
 
 -- name: retire_dead_letters
-delete from dead_letters where execution = ?
+delete from dead_letters where id = ?
 
 -- name: retire_inputs
 delete from inputs where execution = ?

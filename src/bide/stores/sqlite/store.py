@@ -21,8 +21,9 @@ from bide.engine.moves import Claimed, Handover, Move
 from bide.engine.rows import Needs, Rows
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
-from bide.model.ids import ExecutionId, InteractionId, RejectId, UnitId
+from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import (
+    Correlation,
     DeadLetter,
     Execution,
     Interaction,
@@ -37,14 +38,17 @@ from bide.model.records import (
 )
 from bide.model.status import (
     AnswerSource,
+    DeadLetterKind,
     ExecutionStatus,
     InteractionStatus,
     JournalKind,
+    ReceiptOutcome,
     UnitStatus,
 )
 from bide.spi.clock import Clock
 from bide.spi.store import (
     Asked,
+    Correlated,
     Deployed,
     ExecutionQuery,
     ItemKey,
@@ -75,11 +79,12 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 
 _UNIT_COLUMNS = 18
-_INTERACTION_COLUMNS = 24
+_INTERACTION_COLUMNS = 25
 _CHANGE_POLL_S = 0.01
 _DAY_MS = 86_400_000
 _RETIRED_TABLES = (
-    "results", "rejects", "refusals", "interactions", "units", "journal", "dead_letters", "inputs",
+    "correlations", "results", "rejects", "refusals", "interactions", "units", "journal",
+    "dead_letters", "inputs",
     "executions",
 )  # fmt: skip
 
@@ -221,6 +226,23 @@ class SqliteStore:
             for id_ in ids
         ]
 
+    async def correlated(self, tenant: str, keys: Sequence[str]) -> list[list[Correlated]]:
+        """What is known under each key, in every scope."""
+
+        def work(db: apsw.Connection) -> list[list[Correlated]]:
+            wanted = [(tenant, key) for key in dict.fromkeys(keys)]
+            rows = [Correlation(*row) for row in for_rows(db, "correlated", wanted)]
+            holders = [row.holder for row in rows if row.holder]
+            asked = map(_asked, for_rows(db, "interactions_by_id", holders))
+            by_id = {each.interaction.id: each for each in asked}
+            found: dict[str, list[Correlated]] = {}
+            for row in rows:
+                holder = by_id.get(row.holder) if row.holder else None
+                found.setdefault(row.key, []).append(Correlated(row, holder))
+            return [found.get(key, []) for key in keys]
+
+        return await self._read(work)
+
     async def pending(self, query: PendingQuery) -> list[Asked]:
         """Open interactions, oldest deadline first."""
         keys: Row = (query.tenant, query.group, query.assignee, query.step_id, query.limit)
@@ -257,9 +279,9 @@ class SqliteStore:
         keys = (tenant, pipeline, before, limit)
         return [_dead_letter(row) for row in await self._fetch("dead_letters_page", keys)]
 
-    async def dead_letter(self, tenant: str, execution: ExecutionId) -> DeadLetter | None:
-        """Why an execution did not succeed."""
-        rows = await self._fetch("dead_letter", (execution, tenant))
+    async def dead_letter(self, tenant: str, id: ExecutionId) -> DeadLetter | None:
+        """One dead letter."""
+        rows = await self._fetch("dead_letter", (id, tenant))
         return _dead_letter(rows[0]) if rows else None
 
     async def rejects(
@@ -277,6 +299,11 @@ class SqliteStore:
     async def refusals(self, tenant: str, interaction: InteractionId) -> list[Refusal]:
         """Conflicting and late completions of an interaction."""
         return [Refusal(*row) for row in await self._fetch("refusals_of", (*interaction, tenant))]
+
+    async def count_receipts(self, tenant: str) -> dict[ReceiptOutcome, int]:
+        """What rows say of the completions received."""
+        rows = await self._fetch("count_receipts", (tenant,))
+        return {ReceiptOutcome(outcome): int(count) for outcome, count in rows}
 
     async def count_by_status(
         self, tenant: str | None, pipeline: str | None
@@ -324,7 +351,8 @@ class SqliteStore:
             if left_open:
                 self._closed_to = left_open[-1]
             units = [UnitId(*row) for row in fetch(db, "units_expired", (now, limit))]
-            return Overdue(list(_expired(db, now, limit)), left_open, units)
+            early = [CorrelationKey(*row) for row in fetch(db, "expired_early", (now, limit))]
+            return Overdue(list(_expired(db, now, limit)), left_open, units, early)
 
         return await self._read(work)
 
@@ -355,6 +383,9 @@ class SqliteStore:
             ]
             for table in _RETIRED_TABLES:
                 db.executemany(statement(f"retire_{table}").text, old)
+            db.executemany(statement("unhold_correlations").text, old)
+            for table in ("letters", "refusals"):
+                db.execute(statement(f"retire_unowned_{table}").text, (older_than,))
             return len(old)
 
         return await self._writer.commit(work)
@@ -452,6 +483,11 @@ def _reason(error: Exception) -> str:
 def _load(db: apsw.Connection, needs: Needs) -> Rows:
     """Read what the moves concern, in the one lock order."""
     rows = Rows()
+    if needs.correlations:
+        for row in for_rows(db, "read_correlations", sorted(needs.correlations)):
+            correlation = Correlation(*row)
+            rows.correlations.load(correlation.id, correlation)
+            needs.follow(correlation)
     if needs.keys:
         for row in for_rows(db, "read_keys", sorted(needs.keys)):
             rows.keys.load(row[:3], SubmitKey(*row))
@@ -489,6 +525,7 @@ def _load_units(db: apsw.Connection, rows: Rows, ids: Sequence[UnitId]) -> None:
 def _write(db: apsw.Connection, rows: Rows) -> None:
     """Write what the decisions came to."""
     new: Iterable[tuple[str, Sequence[Record]]] = (
+        ("new_correlations", rows.correlations.new()),
         ("new_keys", rows.keys.new()),
         ("new_units", rows.units.new()),
         ("new_interactions", rows.interactions.new()),
@@ -503,7 +540,20 @@ def _write(db: apsw.Connection, rows: Rows) -> None:
     for name, records in new:
         if records:
             for_rows(db, name, list(map(astuple, records)))
+    correlations = rows.correlations.changed()
     changed: Iterable[tuple[str, list[Row]]] = (
+        (
+            "change_correlations",
+            [
+                (*was.id, was.version, *astuple(now)[3:])
+                for was, now in correlations
+                if not now.is_empty
+            ],
+        ),
+        (
+            "drop_correlations",
+            [(*was.id, was.version) for was, now in correlations if now.is_empty],
+        ),
         (
             "change_units",
             [
@@ -515,7 +565,7 @@ def _write(db: apsw.Connection, rows: Rows) -> None:
         (
             "change_interactions",
             [
-                (*now.id, was.status, now.status, now.assignee, now.updated_at, *astuple(now)[15:])
+                (*now.id, was.status, now.status, now.assignee, now.updated_at, *astuple(now)[15:24])
                 for was, now in rows.interactions.changed()
             ],
         ),
@@ -656,4 +706,5 @@ def _asked(row: Row) -> Asked:
 
 
 def _dead_letter(row: Row) -> DeadLetter:
-    return _make_dead_letter(*row[:3], ExecutionStatus(row[3]), *row[4:])
+    status = ExecutionStatus(row[5]) if row[5] else None
+    return _make_dead_letter(*row[:3], DeadLetterKind(row[3]), row[4], status, *row[6:])

@@ -35,6 +35,11 @@ from bide.testing.store_contract.commits import (
     TestTwice,
     TestUnknownOutcome,
 )
+from bide.testing.store_contract.correlating import (
+    TestCorrelation,
+    TestEarlyAnswer,
+    TestRedrivenKeys,
+)
 from bide.testing.store_contract.deploys import TestAssign, TestDeploys
 from bide.testing.store_contract.harness import Driver, Faults, StoreFactory
 from bide.testing.store_contract.invariants import check_invariants
@@ -64,9 +69,11 @@ __all__ = [
     "TestClaim",
     "TestCloseBehind",
     "TestCollect",
+    "TestCorrelation",
     "TestDeadline",
     "TestDeploys",
     "TestDurability",
+    "TestEarlyAnswer",
     "TestExecutionTable",
     "TestExecutions",
     "TestHandle",
@@ -78,6 +85,7 @@ __all__ = [
     "TestPending",
     "TestPoison",
     "TestRedrive",
+    "TestRedrivenKeys",
     "TestRejects",
     "TestReplay",
     "TestSegment",

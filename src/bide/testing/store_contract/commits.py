@@ -13,6 +13,7 @@ from bide.engine.moves import (
     Cancel,
     CloseBehind,
     Expire,
+    ExpireEarly,
     ExpireUnit,
     Fail,
     Failure,
@@ -44,8 +45,10 @@ from bide.testing.store_contract.harness import (
     Driver,
     Dump,
     answer,
+    answer_by_key,
     asking,
     boundary,
+    correlated,
     expect,
     redrive_of,
     reject_of,
@@ -106,6 +109,28 @@ async def _admit_failure(driver: Driver) -> Pair:
     interaction = await driver.parked()
     failed = answer(interaction, b"1", failure=Failure("declined", "no"))
     return Pair(failed, answer(interaction, b"2"))
+
+
+async def _park_by_key(driver: Driver) -> Pair:
+    first, second = (await driver.running()).execution, (await driver.running()).execution
+    park = Park(first.id, first.fence, boundary(), asking(0, correlation=correlated("k")))
+    return Pair(park, replace(park, execution=second.id, fence=second.fence))
+
+
+async def _admit_by_key(driver: Driver) -> Pair:
+    await driver.parked(correlation=correlated("k"))
+    return Pair(answer_by_key(driver, "k", b"1"), answer_by_key(driver, "k", b"2"))
+
+
+async def _admit_early(driver: Driver) -> Pair:
+    return Pair(answer_by_key(driver, "k", b"1"), answer_by_key(driver, "k", b"2"))
+
+
+async def _expire_early(driver: Driver) -> Pair:
+    early = answer_by_key(driver, "k", b"1")
+    await driver.one(early)
+    driver.clock.advance(2 * DAY)
+    return Pair(ExpireEarly(early.key), None)
 
 
 async def _expire(driver: Driver) -> Pair:
@@ -220,6 +245,11 @@ VERBS: dict[str, Verb] = {
     "close empty": _verb(_close_empty, "refused", "refused", "mismatch"),
     "admit": _verb(_admit, "duplicate", "conflict"),
     "admit a failure": _verb(_admit_failure, "duplicate", "conflict"),
+    # The second execution under a key is not refused: it ends, with a code of its own.
+    "park by key": _verb(_park_by_key, "refused", "made"),
+    "admit by key": _verb(_admit_by_key, "duplicate", "conflict"),
+    "admit early": _verb(_admit_early, "duplicate", "conflict"),
+    "expire early": _verb(_expire_early, "refused"),
     "expire": _verb(_expire, "refused"),
     "expire unit": _verb(_expire_unit, "refused"),
     "close behind": _verb(_close_behind, "refused"),
@@ -243,7 +273,7 @@ def told(outcome: Outcome) -> str:
     if isinstance(outcome, Submitted):
         return "duplicate" if outcome.duplicate else "made"
     if isinstance(outcome, Received):
-        return "made" if outcome.outcome == "applied" else str(outcome.outcome)
+        return "made" if outcome.outcome in {"applied", "buffered"} else str(outcome.outcome)
     return {
         "Moved": "made", "Settled": "made", "AskedAgain": "made", "Assigned": "made", "TakenBy": "taken", "KeyTaken": "key taken", "Refused": "refused",
         "Mismatch": "mismatch", "Unstorable": "unstorable",

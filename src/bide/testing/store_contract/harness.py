@@ -14,6 +14,7 @@ import pytest
 
 from bide.engine.moves import (
     Admit,
+    AdmitByKey,
     Append,
     Boundary,
     Cancel,
@@ -35,7 +36,14 @@ from bide.engine.moves import (
     TakeOver,
 )
 from bide.engine.running import ClaimOffer
-from bide.model.ids import ExecutionId, InteractionId, RejectId, UnitId, compose_execution_id
+from bide.model.ids import (
+    CorrelationKey,
+    ExecutionId,
+    InteractionId,
+    RejectId,
+    UnitId,
+    compose_execution_id,
+)
 from bide.model.records import (
     DeadLetter,
     Execution,
@@ -48,7 +56,7 @@ from bide.model.records import (
 )
 from bide.model.status import ExecutionStatus, UnitStatus
 from bide.spi.clock import Clock
-from bide.spi.store import Asked, ExecutionQuery, Overdue, PendingQuery, Store
+from bide.spi.store import Asked, Correlated, ExecutionQuery, Overdue, PendingQuery, Store
 from bide.testing.clock import FakeClock
 
 T = TypeVar("T")
@@ -59,6 +67,8 @@ TENANT, OTHER_TENANT = "default", "globex"
 START, AFTER_AWAIT, FOREIGN = "start", "after-await", "another-deploy"
 FINGERPRINTS = frozenset({START, AFTER_AWAIT})
 LIMIT = 10_000
+#: Correlation keys of the suite.
+KEYS = ("k", "l", "m")
 
 
 class Faults(Protocol):
@@ -88,11 +98,22 @@ def digest_of(body: bytes) -> bytes:
     return body[::-1].ljust(32, b"\0")[:32]
 
 
+def correlated(key: str, scope: str = "orders/decide-1") -> CorrelationKey:
+    """A correlation key of the suite's await."""
+    return CorrelationKey(TENANT, key, scope)
+
+
 def asking(
-    item: int = 0, *, timeout_ms: int = DAY, key: str | None = None, group: str | None = None
+    item: int = 0,
+    *,
+    timeout_ms: int = DAY,
+    key: str | None = None,
+    group: str | None = None,
+    correlation: CorrelationKey | None = None,
 ) -> NewInteraction:
     """A request for one item."""
-    return NewInteraction(b'{"item":%d}' % item, key, timeout_ms, group)
+    body = b'{"item":%d}' % item
+    return NewInteraction(body, key, timeout_ms, group, correlation=correlation)
 
 
 def askings(count: int, first: int = 0, *, timeout_ms: int = DAY) -> tuple[NewInteraction, ...]:
@@ -160,19 +181,31 @@ class Dump(NamedTuple):
     counts: dict[ExecutionStatus, int]
     overdue: Overdue
     next_due: int | None
+    #: Under the keys that the suite uses.
+    correlations: dict[str, list[Correlated]]
 
     def without_receipts(self) -> "Dump":
         """The same without what a refused completion leaves behind."""
         interactions = {
             id: replace(row, duplicates=0, refusals=0) for id, row in self.interactions.items()
         }
+        correlations = {
+            key: [
+                each._replace(row=replace(each.row, version=0, duplicates=0, refusals=0),
+                              holder=None)
+                for each in rows
+            ]
+            for key, rows in self.correlations.items()
+        }  # fmt: skip
         pending = {
             tenant: [
                 asked._replace(interaction=interactions[asked.interaction.id]) for asked in listed
             ]
             for tenant, listed in self.pending.items()
         }
-        return self._replace(interactions=interactions, pending=pending, refusals={})
+        return self._replace(
+            interactions=interactions, pending=pending, refusals={}, correlations=correlations
+        )
 
 
 class Driver:
@@ -238,10 +271,12 @@ class Driver:
         dispatched: bool = True,
         group: str | None = None,
         fallback: bytes | None = None,
+        correlation: CorrelationKey | None = None,
     ) -> InteractionId:
         """An execution that waits for one answer."""
         execution = (await self.running(tenant=tenant)).execution
-        request = replace(asking(timeout_ms=timeout_ms, group=group), fallback=fallback)
+        asked = asking(timeout_ms=timeout_ms, group=group, correlation=correlation)
+        request = replace(asked, fallback=fallback)
         at = boundary(dispatched=dispatched)
         expect(await self.one(Park(execution.id, execution.fence, at, request)), Moved)
         return InteractionId(execution.id, 1, 0)
@@ -321,11 +356,12 @@ class Driver:
             {s: n for s, n in (await store.count_by_status(None, None)).items() if n},
             await store.overdue(LIMIT),
             await store.next_due(FINGERPRINTS),
+            dict(zip(KEYS, await store.correlated(TENANT, KEYS), strict=True)),
         )  # fmt: skip
         for tenant in tenants:
             dump.pending[tenant] = await store.pending(PendingQuery(tenant, limit=LIMIT))
             for letter in await store.dead_letters(tenant, pipeline=None, before=None, limit=LIMIT):
-                dump.dead_letters[letter.execution] = letter
+                dump.dead_letters[letter.id] = letter
             for reject in await store.rejects(tenant, pipeline=None, after=None, limit=LIMIT):
                 whole = await store.reject(tenant, reject.id)
                 assert whole is not None
@@ -400,7 +436,8 @@ async def take_over(
     done = old.status is UnitStatus.COMPLETED
     execution = claimed.execution
     total = old.total or 0
-    return TakeOver(execution.id, execution.fence, 1, first, tuple(items), total, done, True)
+    scope = "orders/decide-1"
+    return TakeOver(execution.id, execution.fence, 1, first, tuple(items), total, done, True, scope)
 
 
 def reject_of(execution: Execution, item: int, reason: str = "no good") -> Reject:
@@ -422,6 +459,22 @@ def answer(
 ) -> Admit:
     """A completion."""
     return Admit(interaction, tenant, body, digest_of(body), actor, failure)
+
+
+def answer_by_key(
+    driver: Driver,
+    key: str,
+    body: bytes = b'"yes"',
+    *,
+    scope: str = "orders/decide-1",
+    step_id: str = "decide-1",
+    failure: Failure | None = None,
+) -> AdmitByKey:
+    """A completion that names a correlation key."""
+    return AdmitByKey(
+        correlated(key, scope), "orders", step_id, body, digest_of(body), driver.new_id(), DAY,
+        "ada", failure,
+    )  # fmt: skip
 
 
 def answers_to(stream: Stream, items: Sequence[int]) -> list[Move]:

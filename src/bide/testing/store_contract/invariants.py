@@ -2,7 +2,7 @@
 
 from bide.engine.settling import has_too_many_missing, taken
 from bide.model.records import Execution, Unit
-from bide.model.status import ExecutionStatus, UnitStatus
+from bide.model.status import DeadLetterKind, ExecutionStatus, UnitStatus
 from bide.testing.store_contract.harness import Dump
 
 _DUE = {ExecutionStatus.QUEUED, ExecutionStatus.RUNNING, ExecutionStatus.WAIT_RETRY}
@@ -22,7 +22,9 @@ def check_invariants(dump: Dump) -> None:
         assert interaction.answer is None or interaction.answer_digest is not None
     counted = [execution.status for execution in dump.executions.values()]
     assert dump.counts == {status: counted.count(status) for status in set(counted)}
-    assert set(dump.dead_letters) == {
+    _check_correlations(dump)
+    mourned = {id for id, one in dump.dead_letters.items() if one.kind is DeadLetterKind.EXECUTION}
+    assert mourned == {
         id for id, execution in dump.executions.items() if execution.status in _MOURNED
     }
 
@@ -54,6 +56,16 @@ def _check_execution(execution: Execution, dump: Dump) -> None:
         assert execution.result is None
         assert execution.result_count is None
         assert dump.results[execution.id] == []
+
+
+def _check_correlations(dump: Dump) -> None:
+    """A key names one open interaction a scope, and an early answer is kept whole or not at all."""
+    for rows in dump.correlations.values():
+        for row, holder in rows:
+            assert not row.is_empty
+            assert holder is None or holder.interaction.id == row.holder
+            assert (row.early is None) == (row.digest is None) == (row.expires_at is None)
+            assert row.early is not None or (row.duplicates, row.refusals) == (0, 0)
 
 
 def _check_unit(unit: Unit, dump: Dump) -> None:

@@ -348,7 +348,7 @@ class TestUpkeep:
         await driver.do(*[CloseBehind(id) for id in overdue.left_open])
 
         assert sorted(overdue.left_open) == [stream.item(1), stream.item(2)]
-        assert await driver.store.overdue(10) == Overdue([], [], [])
+        assert await driver.store.overdue(10) == Overdue([], [], [], [])
         statuses = [row.status for row in (await driver.dump()).interactions.values()]
         assert statuses == [
             InteractionStatus.TIMED_OUT, InteractionStatus.TIMED_OUT, InteractionStatus.CANCELLED,
@@ -496,6 +496,6 @@ class TestHandle:
         assert await store.claim(driver.offer(limit=limit)) == []
         assert await store.answers(nobody, 1, 0, limit) == []
         assert await store.results(TENANT, nobody, 0, limit) == []
-        assert await store.overdue(limit) == Overdue([], [], [])
+        assert await store.overdue(limit) == Overdue([], [], [], [])
         assert await store.retire(driver.clock(), limit) == 0
         assert (await driver.dump()).executions == {}

@@ -24,7 +24,7 @@ from bide.engine.moves import (
 from bide.engine.running import ClaimOffer
 from bide.model.ids import ExecutionId
 from bide.model.records import DeadLetter, Execution, replace
-from bide.model.status import ExecutionStatus, JournalKind, UnitStatus
+from bide.model.status import DeadLetterKind, ExecutionStatus, JournalKind, UnitStatus
 from bide.spi.store import LeaseKey
 from bide.testing.store_contract.harness import (
     AFTER_AWAIT,
@@ -337,7 +337,8 @@ class TestSegment:
         assert (execution.status, execution.attempt, execution.fence) == (status, 4, 2)
         assert (execution.error_code, execution.error_message) == ("boom", "it broke")
         assert letter == DeadLetter(
-            stream.id, TENANT, "orders", status, "boom", "it broke", "charge", 4, driver.clock(),
+            stream.id, TENANT, "orders", DeadLetterKind.EXECUTION, stream.id, status, "boom",
+            "it broke", "charge", 4, driver.clock(),
         )  # fmt: skip
         assert dump.units[stream.unit].status is UnitStatus.FAILED
 

@@ -105,6 +105,7 @@ create table interactions (
     refusals integer not null,
     error_code text check (not instr(error_code, char(0))),
     error_message text check (not instr(error_message, char(0))),
+    correlation text check (not instr(correlation, char(0))),
     primary key (execution, unit, item, generation)
 ) without rowid;
 
@@ -129,15 +130,20 @@ create table journal (
 ) without rowid;
 
 create table dead_letters (
-    execution blob primary key,
+    id blob primary key,
     tenant text not null,
     pipeline text not null,
-    status integer not null,
+    kind integer not null,
+    execution blob,
+    status integer,
     code text not null,
     message text not null,
     step_id text check (not instr(step_id, char(0))),
     attempts integer not null,
-    created_at integer not null
+    created_at integer not null,
+    correlation text check (not instr(correlation, char(0))),
+    payload blob,
+    actor text check (not instr(actor, char(0)))
 ) without rowid;
 
 create table rejects (
@@ -154,6 +160,37 @@ create table rejects (
     primary key (execution, step_index, item)
 ) without rowid;
 
+create index dead_letters_unowned on dead_letters (created_at) where execution is null;
+
+-- Who asked last under a correlation key, and an answer that came before its question. The scope
+-- stands last in the path: a key alone is looked up in all scopes.
+create table correlations (
+    tenant text not null,
+    key text not null check (not instr(key, char(0))),
+    scope text not null,
+    version integer not null,
+    execution blob,
+    unit integer,
+    item integer,
+    generation integer,
+    early blob,
+    pipeline text,
+    step_id text,
+    answer blob,
+    digest blob,
+    actor text check (not instr(actor, char(0))),
+    error_code text check (not instr(error_code, char(0))),
+    error_message text check (not instr(error_message, char(0))),
+    expires_at integer,
+    duplicates integer not null,
+    refusals integer not null,
+    fingerprint text,
+    primary key (tenant, key, scope)
+) without rowid;
+
+create index correlations_held on correlations (execution) where execution is not null;
+create index correlations_early on correlations (expires_at) where expires_at is not null;
+
 create table refusals (
     execution blob not null,
     unit integer not null,
@@ -168,6 +205,9 @@ create table refusals (
     created_at integer not null,
     primary key (execution, unit, item, generation, sequence)
 ) without rowid;
+
+-- Those that met an early answer and no interaction.
+create index refusals_unowned on refusals (created_at) where unit = 0;
 
 -- What a fingerprint stands for, written once.
 create table boundaries (
