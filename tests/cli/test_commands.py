@@ -483,3 +483,29 @@ def test_rejects_are_listed_shown_and_redriven(bide: Cli) -> None:
     assert listed["rejectId"] in bide("dlq", "ls", "--rejects").out
     assert "not two" in bide("dlq", "show", listed["rejectId"]).out
     assert bide("show", made.out.strip(), "--json").json["redrivenFrom"] == execution
+
+
+# --- correlation ------------------------------------------------------------------------------
+
+
+def test_complete_by_correlation(bide: Cli, shop: Path) -> None:
+    """A key stands in the id's place, also before anything asks under it; receipts are counted."""
+    source = (shop / "shop.py").read_text()
+    (shop / "shop.py").write_text(source.replace('timeout="1h"', 'timeout="1h", correlate_on="id"'))
+    bide("migrate")
+    answer = ("complete", "--correlation", "7", "--payload", "-")
+
+    early = bide(*answer, "--step", "decide", "--json", stdin='{"accepted": true}')
+    execution = bide.submit("orders", '{"id": 7}')
+    bide.work(execution)
+    again = bide(*answer, "--json", stdin='{"accepted": true}')
+    counts = bide("receipts", "--json").json
+
+    assert early.code == 0, early.err
+    assert early.json["receipt"] == "buffered"
+    assert again.json["receipt"] == "duplicate"
+    assert bide("show", execution, "--json").json["result"] == {"text": "yes"}
+    assert (counts["buffered"], counts["duplicate"], counts["applied"]) == (1, 1, 0)
+    assert "--correlation" in bide("complete", "--payload", "-", stdin="1").complaint()
+    assert "duplicate" in bide(*answer, stdin='{"accepted": true}').out
+    assert "receipt" in bide("receipts").out
