@@ -33,6 +33,8 @@ def decide_close(
         return Decision(LEASE_LOST)
     if unit.status.is_terminal or unit.total is not None:
         return Decision(Refused("the unit is no longer open"))
+    if not unit.per_item:
+        return Decision(Refused("the unit asks once, and not an item at a time"))
     if move.total != unit.appended:
         return Decision(
             Mismatch(
