@@ -219,7 +219,7 @@ class Walk(RuleBasedStateMachine):
         unit = self.dump.units.get(UnitId(row.id, row.units))
         appended = unit.appended if unit else 0
         item = rng.randint(0, max(0, appended - 1)) if fitting else number
-        first = max(0, appended - rng.choice([0, 0, 0, 1, 2]))
+        first = max(0, appended - rng.choice([0, 0, 1, 2]))
         interaction = InteractionId(row.id, max(1, row.units), item)
         id, at = row.id, row.units
         timeout_ms = rng.choice([100, 10 * LEASE_MS])
