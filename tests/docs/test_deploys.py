@@ -20,7 +20,9 @@ SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
     """What the snippets define, in the order of the page."""
-    names: dict[str, Any] = {**vars(bide), **vars(pydantic), "Any": Any}
+    # pydantic loads its names when they are asked for.
+    of_pydantic = {name: getattr(pydantic, name) for name in ("BaseModel", "model_validator")}
+    names: dict[str, Any] = {**vars(bide), **of_pydantic, "Any": Any}
     for snippet in SNIPPET.findall(PAGE.read_text(encoding="utf-8")):
         exec(compile(snippet, PAGE.name, "exec", dont_inherit=True), names)
     return names
