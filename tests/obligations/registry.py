@@ -124,6 +124,8 @@ OBLIGATIONS: tuple[Obligation, ...] = (
         "reload-against-completion", "an answer is admitted while its reader starts over", _ITEMS
     ),
     _race("replay-of-a-partial-item-set", "a source that repeats itself adds what is new", _ITEMS),
-)
-#: Declared by the correlation of answers, and added here with it: the early completion against its
-#: park.
+    _race(
+        "early-completion-against-park", "an answer that comes first is kept for its park", _ASKED,
+        "park-against-early-completion",
+    ),
+)  # fmt: skip

@@ -9,11 +9,13 @@ from bide.engine.moves import (
     Admit,
     Append,
     Cancel,
+    Claimed,
     CloseUnit,
     Expire,
     GiveBack,
     Mismatch,
     Moved,
+    OpenUnit,
     Outcome,
     Park,
     Received,
@@ -37,9 +39,11 @@ from bide.testing.store_contract.harness import (
     Driver,
     Stream,
     answer,
+    answer_by_key,
     asking,
     askings,
     boundary,
+    correlated,
     expect,
 )
 from tests.obligations.registry import Mode, Shape
@@ -239,3 +243,65 @@ async def test_replay_of_a_partial_item_set(reading: tuple[Stream, Driver], shap
     assert (await other.asked(stream.item(3))).unit.appended == 4
     assert isinstance(await other.one(CloseUnit(stream.id, fence, 1, 3, 1)), Mismatch)
     expect(await other.one(CloseUnit(stream.id, fence, 1, 4, 1)), Moved)
+
+
+async def asking_under(driver: Driver, claimed: Claimed, shape: Shape) -> InteractionId:
+    """Ask under the key, as the shape does: in a park of its own, or with an item of a stream."""
+    row = claimed.execution
+    asked = asking(correlation=correlated("k"))
+    if shape is not Shape.STREAM:
+        expect(await driver.one(Park(row.id, row.fence, boundary(), asked)), Moved)
+        return InteractionId(row.id, row.units + 1, 0)
+    await driver.do(
+        OpenUnit(row.id, row.fence, boundary()),
+        Append(row.id, row.fence, 1, 0, (asked, asking(1)), True),
+    )
+    await driver.do(answer(InteractionId(row.id, 1, 1)), CloseUnit(row.id, row.fence, 1, 2, 1))
+    return InteractionId(row.id, 1, 0)
+
+
+@pytest.fixture
+async def before(
+    driver: Driver, shape: Shape, mode: Mode
+) -> AsyncIterator[tuple[Claimed, Driver, Driver]]:
+    """An execution that is about to ask, who makes the first move, and who makes the second."""
+    async with _other(driver, mode) as other:
+        claimed = await driver.running()
+        if shape is Shape.SEQUENTIAL:
+            row = claimed.execution
+            expect(await driver.one(Park(row.id, row.fence, boundary(), asking())), Moved)
+            await driver.one(answer(InteractionId(row.id, 1)))
+            [claimed] = await driver.claim()
+        yield claimed, driver, other
+
+
+@pytest.mark.covers("early-completion-against-park")
+async def test_early_completion_against_park(
+    before: tuple[Claimed, Driver, Driver], shape: Shape
+) -> None:
+    """An answer that comes before its question is kept, and taken in the commit that asks."""
+    claimed, first, second = before
+    early = answer_by_key(first, "k", _BODIES.get(shape, b'"a"'))
+    assert receipt(await first.one(early)) is ReceiptOutcome.BUFFERED
+
+    asked = await asking_under(second, claimed, shape)
+
+    row = (await second.asked(asked)).interaction
+    assert (row.status, row.answer) == (InteractionStatus.COMPLETED, early.body)
+    assert await resumes(second, asked) == 1
+
+
+@pytest.mark.covers("early-completion-against-park")
+async def test_park_against_early_completion(
+    before: tuple[Claimed, Driver, Driver], shape: Shape
+) -> None:
+    """An answer that comes after its question finds it by the key, and is applied."""
+    claimed, first, second = before
+    asked = await asking_under(first, claimed, shape)
+    by_key = answer_by_key(second, "k", _BODIES.get(shape, b'"a"'))
+
+    assert receipt(await second.one(by_key)) is ReceiptOutcome.APPLIED
+    assert receipt(await second.one(by_key)) is ReceiptOutcome.DUPLICATE
+
+    assert (await second.asked(asked)).interaction.answer == by_key.body
+    assert await resumes(second, asked) == 1
