@@ -427,3 +427,20 @@ async def test_a_crash_in_the_middle(file: str) -> None:
         assert await resumed.result(timeout=30) == list(range(95))
         [unit] = await app.service.units("default", again.execution_id)
         assert (unit.appended, unit.settled, unit.total) == (95, 95, 95)
+
+
+async def test_answers_by_a_key_follow(app_of: Callable[..., App]) -> None:
+    """An answer that names the correlation key goes to whoever asks last: here, the redrive."""
+    ask = Await("Ask", str, int, via=Inbox(), timeout="1d", correlate_on=lambda text: text)
+    pipeline = Pipeline("keyed", str).wait(ask)
+    async with app_of(pipeline).running() as app:
+        first = await app.submit(pipeline, "A-1")
+        [question] = await first.parked(ask, timeout=30)
+        await app.fail(question, "busy")
+        await failed(first)
+
+        again = await app.redrive(first.execution_id, from_="await")
+        await again.parked(ask, timeout=30)
+        await app.complete(ask, 7, correlation_id="A-1")
+
+        assert await again.result(timeout=30) == 7
