@@ -30,9 +30,10 @@ from bide.engine.moves import (
     TakeOver,
 )
 from bide.engine.rows import next_generation, redrive_scope
+from bide.engine.settling import conclude, has_too_many_missing
 from bide.engine.settling import taken as taken_of
 from bide.engine.submitting import new_execution
-from bide.engine.waiting import LEASE_LOST, holds, release, waiting_at
+from bide.engine.waiting import LEASE_LOST, holds, waiting_at
 from bide.model.ids import format_execution, format_interaction
 from bide.model.records import Execution, Input, Interaction, SubmitKey, Unit, replace
 from bide.model.status import ExecutionStatus, InteractionStatus, JournalKind, UnitStatus
@@ -152,9 +153,10 @@ def decide_take_over(
     if grown.appended < move.total:
         return Decision(Moved(execution), unit=grown if fresh else None, interactions=fresh)
     closed = replace(grown, total=move.total)
-    if closed.is_complete:
-        body = None if unit.per_item else (fresh[0].output or fresh[0].answer)
-        return replace(release(closed, execution, now, body), interactions=fresh)
+    # What was asked anew may have failed already, as for a unit whose source was just read.
+    if closed.is_complete or has_too_many_missing(closed):
+        body = None if unit.per_item or not fresh else (fresh[0].output or fresh[0].answer)
+        return replace(conclude(closed, execution, now, body), interactions=fresh)
     parked = waiting_at(execution, unit.step_index, execution.units, now)
     return Decision(
         Moved(parked),

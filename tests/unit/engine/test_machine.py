@@ -204,7 +204,7 @@ class Walk(RuleBasedStateMachine):
         open_yet = [id for id in failed if not self.dump.units[UnitId(*id[:2])].status.is_terminal]
         if open_yet and rng.randint(0, 3) == 0:
             return AskAgain(rng.choice(open_yet), TENANT, b"1", True)
-        ended = rng.randint(0, 5) == 0
+        ended = rng.randint(0, 14) == 0
         living = [
             id
             for id, row in self.dump.executions.items()

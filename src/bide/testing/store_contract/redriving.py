@@ -237,6 +237,20 @@ class TestRedrive:
         left = (await driver.asked(InteractionId(claimed.execution.id, 1, 1))).interaction
         assert left.status is InteractionStatus.CANCELLED
 
+    async def test_judges_a_share_at_the_end(self, driver: Driver) -> None:
+        """Items that fail before the last batch count: too many of them fail the unit with it."""
+        none = replace(boundary(), tolerated_ppm=0)
+        stream = await driver.parked_stream(4, at=none)
+        await driver.one(answer(stream.item(1), failure=NO))
+        claimed, old = await taking_over(driver, stream.unit)
+        await driver.one(await take_over(driver, claimed, old, 0, 2))
+        await driver.one(answer(InteractionId(claimed.execution.id, 1, 0), failure=NO))
+
+        outcome = await driver.one(await take_over(driver, claimed, old, 2, 2))
+
+        ended = expect(outcome, Moved).execution
+        assert (ended.status, ended.error_code) == (ExecutionStatus.FAILED, "too-many-missing")
+
     async def test_goes_on_after_a_crash(self, driver: Driver) -> None:
         """A batch that comes again is recognised, and a later claim goes on where it was (I7)."""
         stream = await _failed_stream(driver)
