@@ -35,7 +35,7 @@ from bide.runtime.committer import Committer
 from bide.runtime.deploys import Deploys
 from bide.runtime.lookups import LookUps
 from bide.runtime.plans import Plans
-from bide.runtime.segment import guard_bytes, guard_items
+from bide.runtime.segment.guards import guard_bytes, guard_items
 from bide.runtime.texts import MESSAGE_MAX, NAME_MAX, check_text
 from bide.runtime.views import MISSING, Addressee, Completion, Reply
 from bide.settings import Settings

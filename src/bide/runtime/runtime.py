@@ -15,7 +15,7 @@ from bide.runtime.committer import Committer
 from bide.runtime.deploys import Deploys
 from bide.runtime.plans import Plans
 from bide.runtime.pool import StepPool
-from bide.runtime.segment import Tools
+from bide.runtime.segment.tools import Tools
 from bide.runtime.service import Service
 from bide.runtime.sweeper import Sweeper
 from bide.runtime.views import Check

@@ -67,7 +67,7 @@ from bide.runtime.deploys import Deploys
 from bide.runtime.pending import pending
 from bide.runtime.plans import Plans
 from bide.runtime.replay import Replay
-from bide.runtime.segment import guard_bytes
+from bide.runtime.segment.guards import guard_bytes
 from bide.runtime.texts import check_text
 from bide.runtime.views import (
     Addressee,

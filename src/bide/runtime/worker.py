@@ -46,7 +46,11 @@ from bide.runtime.committer import Committer
 from bide.runtime.deploys import Deploys
 from bide.runtime.plans import Plans
 from bide.runtime.pool import call_on
-from bide.runtime.segment import Again, PlainSegment, SegmentTask, Tools, starts_midway
+from bide.runtime.segment.ends import starts_midway
+from bide.runtime.segment.failing import Again
+from bide.runtime.segment.plain import PlainSegment
+from bide.runtime.segment.task import SegmentTask
+from bide.runtime.segment.tools import Tools
 from bide.settings import Settings
 from bide.spi.store import LeaseKey, Store
 

@@ -1,0 +1,97 @@
+"""A segment of one value and no async step: one go on one thread."""
+
+import time
+from collections.abc import (
+    Callable,
+)
+from typing import Any
+
+from bide.authoring.context import entered
+from bide.engine.moves import (
+    Claimed,
+    Move,
+)
+from bide.planning.plan import PlanAwait, PlanRoute, PlanStep
+from bide.runtime.plans import Stretch
+from bide.runtime.segment.ends import finish_of, park_of, start_value
+from bide.runtime.segment.failing import Abandoned, Again, StepFailed, failed
+from bide.runtime.segment.tools import Tools, attempt_of, limit_of, prepared
+
+
+class PlainSegment:
+    """A segment of one value and no async step, as a job of the pool."""
+
+    def __init__(
+        self,
+        claimed: Claimed,
+        stretch: Stretch,
+        tools: Tools,
+        done: Callable[["PlainSegment", Move | Again], None],
+    ) -> None:
+        self.execution = claimed.execution
+        self._body = claimed.body
+        self._stretch = stretch
+        self._tools = tools
+        self._done = done
+        self._index = -1
+        self._value: Any = None
+        self._attempt: int | None = None
+        self._step: PlanStep | None = None
+        self._is_over = False
+        self.ends_at: float | None = None
+
+    def run(self) -> None:
+        """Run it to its end, or to the step that fails; then hand in what follows."""
+        try:
+            move: Move | Again = self._run()
+        except Abandoned:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever a step raises has its consequence
+            move = failed(self.execution, error, self._tools.settings, in_place=True)
+            if isinstance(move, Again) and isinstance(error, StepFailed):
+                self._attempt = error.attempt + 1
+        self._done(self, move)
+
+    def overrun(self) -> None:
+        """The step hangs: the execution moves on without it, and it begins no other one."""
+        self._is_over = True
+        step = self._step
+        assert step is not None
+        attempt = self._attempt or attempt_of(self.execution, step)
+        error = StepFailed(
+            step, attempt, TimeoutError(f"it ran longer than {limit_of(step, self._tools)} s")
+        )
+        move = failed(self.execution, error, self._tools.settings, in_place=False)
+        self._done(self, move)
+
+    def _run(self) -> Move:
+        elements = self._stretch.elements
+        if self._index < 0:
+            assert self._body is not None
+            self._value = start_value(self._stretch, self._body)
+            self._index = 0
+        while self._index < len(elements):
+            element = elements[self._index]
+            part = element.select(self._value) if isinstance(element, PlanRoute) else element
+            if isinstance(part, PlanAwait):
+                return park_of(self.execution, part, self._value, self._tools.settings)
+            if isinstance(part, PlanStep):
+                self._value = self._call(part)
+                self._attempt = None
+            self._index += 1
+        return finish_of(self.execution, self._stretch, self._value, self._tools.settings)
+
+    def _call(self, step: PlanStep) -> Any:
+        attempt = self._attempt or attempt_of(self.execution, step)
+        self._step = step
+        self.ends_at = time.monotonic() + limit_of(step, self._tools)
+        context, arguments = prepared(self.execution, step, attempt, None, self._tools)
+        try:
+            with entered(context):
+                return step.function(self._value, **arguments)
+        except BaseException as error:  # whatever it is, it must not end the thread
+            raise StepFailed(step, attempt, error) from error
+        finally:
+            self.ends_at = None
+            if self._is_over:
+                raise Abandoned("the step came back after its time")
