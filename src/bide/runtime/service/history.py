@@ -1,0 +1,122 @@
+"""What has happened to an execution: as a timeline, as a replay, live."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+from bide.model.ids import (
+    UnitId,
+    format_unit,
+    parse_execution,
+)
+from bide.model.records import Execution, JournalFact
+from bide.model.status import JournalKind
+from bide.runtime.replay import Replay
+from bide.runtime.service.base import Operations
+from bide.runtime.views import (
+    TimelineEntry,
+    UnitView,
+)
+
+_WHAT = {
+    JournalKind.SUBMITTED: "submitted",
+    JournalKind.CLAIMED: "claimed",
+    JournalKind.TAKEN_OVER: "taken over after a lost lease",
+    JournalKind.UNIT_OPENED: "await unit opened",
+    JournalKind.PARKED: "parked",
+    JournalKind.RESUMED: "resumed",
+    JournalKind.RETRY_SCHEDULED: "retry scheduled",
+    JournalKind.GIVEN_BACK: "given back",
+    JournalKind.SUCCEEDED: "succeeded",
+    JournalKind.FAILED: "failed",
+    JournalKind.DEAD_LETTERED: "dead-lettered",
+    JournalKind.CANCELLED: "cancelled",
+    JournalKind.RELEASED: "released",
+}
+
+
+class History(Operations):
+    """What has happened to an execution: as a timeline, as a replay, live."""
+
+    async def timeline(self, tenant: str, execution_id: str) -> list[TimelineEntry]:
+        """The facts of an execution's life, in order."""
+        id_ = parse_execution(execution_id)
+        facts = await self._store.journal(tenant, id_) if id_ else []
+        return [_timeline_entry(fact) for fact in facts]
+
+    async def replay(
+        self, tenant: str, execution_id: str, *, payloads: bool = False
+    ) -> AsyncIterator[bytes]:
+        """An execution's life as one JSON document (`docs/reference/replay.md`), in pieces.
+
+        Raises:
+            UnknownExecution.
+        """
+        execution = await self._existing(tenant, execution_id)
+        plan = self._plans.find(execution.pipeline)
+        return Replay(self._store, plan, execution, payloads=payloads).pieces()
+
+    async def follow(
+        self, tenant: str, execution_id: str, after: int = 0, *, pause_s: float = 1.0
+    ) -> AsyncIterator[list[TimelineEntry]]:
+        """The facts after version `after` as they come, up to the terminal one.
+
+        Gives an empty list for each pause in which nothing came, so that whoever follows may tell
+        that the line is alive.
+
+        Raises:
+            UnknownExecution.
+        """
+        execution = await self._existing(tenant, execution_id)
+        return self._following(execution, after, pause_s)
+
+    async def _following(
+        self, execution: Execution, after: int, pause_s: float
+    ) -> AsyncIterator[list[TimelineEntry]]:
+        while True:
+            facts = await self._store.journal(execution.tenant, execution.id, after)
+            if facts:
+                after = facts[-1].version
+                yield [_timeline_entry(fact) for fact in facts]
+            [now] = await self._store.executions_by_id(execution.tenant, [execution.id])
+            if now is None or (now.status.is_terminal and now.version <= after):
+                return
+            if now.version > after:
+                continue
+            try:
+                await self._watch.until(now.id, partial(_is_past, after), pause_s)
+            except TimeoutError:
+                yield []
+
+    async def units(self, tenant: str, execution_id: str) -> list[UnitView]:
+        """The await units of an execution, in the order of their opening."""
+        id_ = parse_execution(execution_id)
+        return [
+            UnitView(
+                unit_id=format_unit(unit.id),
+                step_id=unit.step_id,
+                status=unit.status,
+                per_item=unit.per_item,
+                appended=unit.appended,
+                total=unit.total,
+                settled=unit.settled,
+                missing=unit.missing,
+                deadline_ms=unit.deadline_at,
+                created_at_ms=unit.created_at,
+                updated_at_ms=unit.updated_at,
+            )
+            for unit in (await self._store.units(tenant, id_) if id_ else [])
+        ]
+
+
+def _is_past(version: int, execution: Execution) -> bool:
+    return execution.version > version
+
+
+def _timeline_entry(fact: JournalFact) -> TimelineEntry:
+    return TimelineEntry(
+        at_ms=fact.at,
+        version=fact.version,
+        what=_WHAT[fact.kind],
+        unit_id=format_unit(UnitId(fact.execution, fact.unit)) if fact.unit else None,
+        detail=fact.detail,
+    )

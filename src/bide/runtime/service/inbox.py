@@ -1,0 +1,151 @@
+"""Interactions: listing them, assigning them, taking in their completions."""
+
+from collections.abc import Sequence
+
+from bide.authoring.answers import Receipt
+from bide.engine.moves import (
+    Assign,
+    Refused,
+    TakenBy,
+)
+from bide.errors import (
+    AlreadyAssigned,
+    AlreadyEnded,
+    InvalidInput,
+    StoreUnavailable,
+    UnknownInteraction,
+)
+from bide.model.ids import (
+    parse_execution,
+    parse_interaction,
+)
+from bide.runtime.pending import pending
+from bide.runtime.service.base import Operations
+from bide.runtime.texts import check_text
+from bide.runtime.views import (
+    Addressee,
+    Completion,
+    InteractionView,
+    ReceiptCounts,
+    Reply,
+)
+from bide.spi.store import PendingQuery
+
+
+class Interactions(Operations):
+    """Interactions: listing them, assigning them, taking in their completions."""
+
+    async def pending(
+        self,
+        tenant: str,
+        *,
+        group: str | None = None,
+        assignee: str | None = None,
+        step: str | None = None,
+        execution_id: str | None = None,
+        limit: int = 100,
+    ) -> list[InteractionView]:
+        """Open interactions, oldest deadline first; `step` is a step's id or name."""
+        execution = parse_execution(execution_id) if execution_id is not None else None
+        if execution_id is not None and execution is None:
+            return []
+        step_id = self._step_id(step) if step is not None else None
+        query = PendingQuery(tenant, group, assignee, step_id, execution, limit)
+        return [
+            self._interaction_view(each) for each in await pending(self._store, self._plans, query)
+        ]
+
+    async def interaction(self, tenant: str, interaction_id: str) -> InteractionView | None:
+        """One interaction."""
+        id_ = parse_interaction(interaction_id)
+        if id_ is None:
+            return None
+        [asked] = await self._store.interactions_by_id(tenant, [id_])
+        return self._interaction_view(asked) if asked else None
+
+    async def assign(
+        self,
+        tenant: str,
+        interaction_id: str,
+        assignee: str | None,
+        *,
+        by: str | None = None,
+        only_from: frozenset[str | None] | None = None,
+    ) -> InteractionView:
+        """Say whose an open interaction is, None for nobody's.
+
+        Args:
+            tenant: whose rows.
+            interaction_id: which.
+            assignee: whose it is from now on.
+            by: who says so.
+            only_from: whose it must be for that, None standing for nobody's; else anybody's.
+
+        Raises:
+            UnknownInteraction, AlreadyAssigned, AlreadyEnded, InvalidInput.
+        """
+        for name, text in (("assignee", assignee), ("actor", by)):
+            problem = check_text(text) if text is not None else None
+            if problem is not None:
+                raise InvalidInput(f"the {name} {problem}")
+        view = await self.interaction(tenant, interaction_id)
+        id_ = parse_interaction(interaction_id)
+        if view is None or id_ is None:
+            receipt = Receipt(interaction_id=interaction_id, outcome="unknown")
+            raise UnknownInteraction(f"there is no interaction {interaction_id}", receipt=receipt)
+        outcome = await self._committer.commit(Assign(id_, tenant, assignee, only_from))
+        if isinstance(outcome, TakenBy):
+            raise AlreadyAssigned(
+                f"interaction {interaction_id} is {outcome.assignee or 'nobody'}'s",
+                assignee=outcome.assignee,
+            )
+        now = await self.interaction(tenant, interaction_id)
+        assert now is not None
+        if isinstance(outcome, Refused):
+            status = now.status.name
+            raise AlreadyEnded(f"interaction {interaction_id}: {outcome.reason}", status=status)
+        return now
+
+    async def claim(self, tenant: str, interaction_id: str, by: str) -> InteractionView:
+        """Take an open interaction that nobody has; raises like `assign`."""
+        return await self.assign(tenant, interaction_id, by, by=by, only_from=frozenset({None, by}))
+
+    async def unclaim(self, tenant: str, interaction_id: str, by: str) -> InteractionView:
+        """Put an interaction of one's own back; raises like `assign`."""
+        return await self.assign(
+            tenant, interaction_id, None, by=by, only_from=frozenset({None, by})
+        )
+
+    async def complete(self, tenant: str, completion: Completion) -> Reply:
+        """Take in a completion and give its one receipt, whatever it is.
+
+        Raises only StoreUnavailable: nothing was acknowledged.
+        """
+        reply = await self._admission.admit_one(tenant, completion)
+        if reply is None:
+            raise StoreUnavailable("the store did not take the completion; send it again")
+        return reply
+
+    async def complete_many(
+        self, tenant: str, completions: Sequence[Completion]
+    ) -> list[Reply | None]:
+        """Take in many, in shared commits; a receipt each, in order. None for each that the
+        store failed on: nothing of it was acknowledged.
+        """
+        return await self._admission.admit(tenant, completions)
+
+    async def addressee(self, tenant: str, completion: Completion) -> Addressee | Reply:
+        """Whom a completion is for; the receipt of one that is for nobody, or for several."""
+        return await self._admission.addressee(tenant, completion)
+
+    def tally(self, tenant: str, reply: Reply) -> None:
+        """Count the receipt of a completion that an edge refused by itself."""
+        self._admission.tally(tenant, reply)
+
+    async def receipts(self, tenant: str) -> ReceiptCounts:
+        """How many completions got which receipt."""
+        stored = await self._store.count_receipts(tenant)
+        return ReceiptCounts(
+            process=self._admission.given(tenant),
+            stored={outcome.value: count for outcome, count in stored.items()},
+        )
