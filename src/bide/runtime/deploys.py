@@ -113,6 +113,8 @@ class Deploys:
                     await self._say()
             except StoreUnavailable as error:
                 log.warning("cannot look at the other workers: %s", error)
+            except Exception:  # a defect must not end the looks for good
+                log.exception("a look at the other workers failed in a way that none should")
 
     async def _say(self, notices: Sequence[Notice] = ()) -> None:
         assert self._worker is not None

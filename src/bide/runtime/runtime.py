@@ -137,6 +137,9 @@ class Runtime:
             except StoreUnavailable as error:
                 log.warning("cannot follow the store: %s", error)
                 await asyncio.sleep(longest)
+            except Exception:  # a defect must not keep waiters from hearing anything more
+                log.exception("following the store failed in a way that it should not")
+                await asyncio.sleep(longest)
 
     def _is_running_here(self, execution: ExecutionId) -> bool:
         return self.worker is not None and self.worker.holds(execution)

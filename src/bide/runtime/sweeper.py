@@ -68,5 +68,7 @@ class Sweeper:
                     await self.retire()
             except StoreUnavailable as error:
                 log.warning("cannot sweep: %s", error)
+            except Exception:  # a defect must not end the sweeps of everything else
+                log.exception("a sweep failed in a way that none should")
             rounds += 1
             await asyncio.sleep(self._settings.sweep_interval_ms / 1000)
