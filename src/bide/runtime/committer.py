@@ -143,19 +143,22 @@ class Committer:
         Raises:
             StoreUnavailable: nothing of it was written.
         """
-        return (await self._committed((move,), *weigh(move)))[0]
+        if self._pending >= self._pending_max:
+            await self._wait_for_room()
+        rows, size = weigh(move)
+        return (await self._queued((move,), rows, size))[0]
 
     async def commit_many(self, moves: Sequence[Move]) -> list[Outcome]:
         """Commit moves together; a caller that is cancelled meanwhile disturbs nobody."""
+        if self._pending >= self._pending_max:
+            await self._wait_for_room()
         weights = [weigh(move) for move in moves]
-        return await self._committed(moves, *map(sum, zip(*weights, strict=True)))
+        rows, size = map(sum, zip(*weights, strict=True))
+        return await self._queued(moves, rows, size)
 
-    async def _committed(self, moves: Sequence[Move], rows: int, size: int) -> list[Outcome]:
-        if self._closed:
-            raise StoreUnavailable("the app is stopping; try again")
-        loop = asyncio.get_running_loop()
-        while self._pending >= self._pending_max:
-            turn: asyncio.Future[None] = loop.create_future()
+    async def _wait_for_room(self) -> None:
+        while self._pending >= self._pending_max and not self._closed:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._room.append(turn)
             try:
                 await turn
@@ -163,9 +166,15 @@ class Committer:
                 if not turn.cancelled():  # somebody else may have the room that was given to it
                     self._make_room()
                 raise
-        future: asyncio.Future[list[Outcome]] = loop.create_future()
+
+    def _queued(
+        self, moves: Sequence[Move], rows: int, size: int
+    ) -> "asyncio.Future[list[Outcome]]":
+        if self._closed:
+            raise StoreUnavailable("the app is stopping; try again")
+        future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
         self._queue(Entry(moves, rows, size, partial(_settle, future)))
-        return await future
+        return future
 
     def _queue(self, entry: Entry) -> None:
         self._entries.append(entry)
