@@ -57,6 +57,11 @@ class Sweeper:
         older_than = await self._store.now() - round(self._settings.retention_days * _DAY_MS)
         return await self._store.retire(older_than, self._settings.batch_rows)
 
+    async def forget_keys(self) -> int:
+        """Delete one batch of submit keys that nobody will repeat any more."""
+        older_than = await self._store.now() - round(self._settings.submit_key_days * _DAY_MS)
+        return await self._store.forget_keys(older_than, self._settings.batch_rows)
+
     async def _run(self) -> None:
         rounds = 0
         while True:
@@ -66,6 +71,7 @@ class Sweeper:
                     full = await self.sweep() >= self._settings.batch_rows
                 if rounds % _RETIRE_EVERY == 0:
                     await self.retire()
+                    await self.forget_keys()
             except StoreUnavailable as error:
                 log.warning("cannot sweep: %s", error)
             except Exception:  # a defect must not end the sweeps of everything else

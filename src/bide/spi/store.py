@@ -353,6 +353,14 @@ class Store(Protocol):
         """
         ...
 
+    async def forget_keys(self, older_than: int, limit: int) -> int:
+        """Delete submit keys made before `older_than` whose executions were retired; gives how many.
+
+        Until then a late repeat of such a submit is still recognised. Looks at `limit` keys a call,
+        so it may find none while there are more.
+        """
+        ...
+
     async def wait_for_change(self, timeout_s: float) -> bool:
         """Return True soon after another process committed, False after `timeout_s`.
 

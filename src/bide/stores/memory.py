@@ -601,6 +601,18 @@ class MemoryStore:
         self.data.forget_unowned(older_than)
         return len(ended[:limit])
 
+    async def forget_keys(self, older_than: int, limit: int) -> int:
+        """Delete old keys of executions that are gone."""
+        await asyncio.sleep(0)
+        old = [
+            key
+            for key, row in self.data.keys.items()
+            if row.created_at < older_than and row.execution not in self.data.executions
+        ]
+        for key in old[:limit]:
+            del self.data.keys[key]
+        return len(old[:limit])
+
     async def wait_for_change(self, timeout_s: float) -> bool:
         """There is no other process."""
         await asyncio.sleep(timeout_s)

@@ -361,6 +361,16 @@ order by deadline_at limit ?
 -- name: retirable
 select id, status, updated_at from executions where id > ? order by id limit ?
 
+-- name: keys_page
+select tenant, pipeline, key, execution, created_at from submit_keys
+where (tenant, pipeline, key) > (?, ?, ?)
+order by tenant, pipeline, key limit ?
+
+-- name: forget_key
+delete from submit_keys
+where tenant = ? and pipeline = ? and key = ?
+    and not exists (select 1 from executions e where e.id = submit_keys.execution)
+
 -- name: retire_unowned_letters
 delete from dead_letters where execution is null and created_at < ?
 

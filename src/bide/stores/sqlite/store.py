@@ -117,6 +117,7 @@ class SqliteStore:
         self._reader = Lane("bide-sqlite-reader")
         self._reading: apsw.Connection | None = None
         self._retired_to = ExecutionId(b"")
+        self._keys_looked_at: Row = ("", "", "")
         self._closed_to = InteractionId(ExecutionId(b""), 0)
         self._seen_version = 0
 
@@ -387,6 +388,18 @@ class SqliteStore:
             for table in ("letters", "refusals"):
                 db.execute(statement(f"retire_unowned_{table}").text, (older_than,))
             return len(old)
+
+        return await self._writer.commit(work)
+
+    async def forget_keys(self, older_than: int, limit: int) -> int:
+        """Delete old keys of executions that are gone; a page of the keys a call, like `retire`."""
+
+        def work(db: apsw.Connection, now: int) -> int:
+            del now
+            page = fetch(db, "keys_page", (*self._keys_looked_at, limit))
+            self._keys_looked_at = page[-1][:3] if len(page) == limit else ("", "", "")
+            old = [row[:3] for row in page if row[4] < older_than]
+            return change_rows(db, "forget_key", old) if old else 0
 
         return await self._writer.commit(work)
 

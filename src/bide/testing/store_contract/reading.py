@@ -437,6 +437,27 @@ class TestUpkeep:
         assert other == KeyTaken(move.execution)
         assert await driver.store.executions(ExecutionQuery(TENANT)) == []
 
+    async def test_forget_keys(self, driver: Driver) -> None:
+        """A key outlives its execution until it is old; one whose execution is there stays."""
+        move, kept = driver.submission("order-42", b"1"), driver.submission("order-43", b"1")
+        await driver.do(move, kept)
+        for claimed in await driver.claim():
+            if claimed.execution.id == move.execution:
+                await driver.one(Finish(move.execution, claimed.execution.fence, 1, b"1"))
+        created = driver.clock()
+        driver.clock.advance(HOUR)
+        await driver.store.retire(driver.clock(), 10)
+
+        young = await driver.store.forget_keys(created, 10)
+        old = await driver.store.forget_keys(created + 1, 10)
+
+        assert (young, old) == (0, 1)
+        anew, again = await driver.do(
+            driver.submission("order-42", b"2"), driver.submission("order-43", b"1")
+        )
+        assert not expect(anew, Submitted).duplicate
+        assert again == Submitted(kept.execution, True, created)
+
     async def test_retire_by_the_end(self, driver: Driver) -> None:
         """Age counts from the end and not from the submit; what ended just then stays."""
         await driver.submit()
