@@ -278,12 +278,14 @@ class MemoryStore:
 
     async def input_of(self, tenant: str, execution: ExecutionId) -> bytes | None:
         """The input, to its own tenant."""
+        await asyncio.sleep(0)
         return self.data.inputs[execution] if self._owned(tenant, execution) else None
 
     async def answers(
         self, execution: ExecutionId, unit: int, first_item: int, limit: int
     ) -> list[Interaction]:
         """The last asking for each item from `first_item` on."""
+        await asyncio.sleep(0)
         items = [
             replace(interaction, request=None)
             for interaction in self.data.interactions_of(UnitId(execution, unit))
@@ -293,6 +295,7 @@ class MemoryStore:
 
     async def askings(self, unit: UnitId, first_item: int, limit: int) -> list[Interaction]:
         """Items from `first_item` on."""
+        await asyncio.sleep(0)
         found = [one for one in self.data.interactions_of(unit) if one.item >= first_item]
         return found[:limit]
 
@@ -300,6 +303,7 @@ class MemoryStore:
         self, tenant: str, execution: ExecutionId, first_item: int, limit: int
     ) -> list[bytes]:
         """Results below the count that the end has fixed: a repeat may have given fewer."""
+        await asyncio.sleep(0)
         owned = self._owned(tenant, execution)
         if owned is None or owned.status is not ExecutionStatus.SUCCEEDED:
             return []
@@ -324,6 +328,7 @@ class MemoryStore:
         self, tenant: str | None, ids: Sequence[ExecutionId]
     ) -> list[Execution | None]:
         """Executions by id."""
+        await asyncio.sleep(0)
         return [self._owned(tenant, id) for id in ids]
 
     async def executions(self, query: ExecutionQuery) -> list[Execution]:
@@ -345,11 +350,13 @@ class MemoryStore:
         self, tenant: str, ids: Sequence[InteractionId]
     ) -> list[Asked | None]:
         """Interactions by id, with what a reader wants beside them."""
+        await asyncio.sleep(0)
         found = [self.data.interactions.get(id) for id in ids]
         return [self._asked(one) if one and one.tenant == tenant else None for one in found]
 
     async def correlated(self, tenant: str, keys: Sequence[str]) -> list[list[Correlated]]:
         """What is known under each key, in every scope."""
+        await asyncio.sleep(0)
 
         def of(row: Correlation) -> Correlated:
             holder = self.data.interactions.get(row.holder) if row.holder else None
@@ -366,6 +373,7 @@ class MemoryStore:
 
     async def pending(self, query: PendingQuery) -> list[Asked]:
         """Open interactions of open units, the most urgent first."""
+        await asyncio.sleep(0)
         found = [
             asked
             for interaction in self.data.interactions.values()
@@ -382,6 +390,7 @@ class MemoryStore:
 
     async def units(self, tenant: str, execution: ExecutionId) -> list[Unit]:
         """The units of an execution, by number."""
+        await asyncio.sleep(0)
         owned = self._owned(tenant, execution)
         numbers = range(1, owned.units + 1) if owned else ()
         return [self.data.units[UnitId(execution, number)] for number in numbers]
@@ -390,6 +399,7 @@ class MemoryStore:
         self, tenant: str, unit: UnitId, after: ItemKey | None, limit: int
     ) -> list[Interaction]:
         """A page of a unit's interactions, without payloads."""
+        await asyncio.sleep(0)
         if self._owned(tenant, unit.execution) is None:
             return []
         found = sorted(
@@ -406,12 +416,14 @@ class MemoryStore:
         self, tenant: str, execution: ExecutionId, after: int = 0
     ) -> list[JournalFact]:
         """An execution's facts; there is one for each version."""
+        await asyncio.sleep(0)
         return self.data.journal[execution][after:] if self._owned(tenant, execution) else []
 
     async def dead_letters(
         self, tenant: str, *, pipeline: str | None, before: ExecutionId | None, limit: int
     ) -> list[DeadLetter]:
         """Dead letters, the newest execution first."""
+        await asyncio.sleep(0)
         found = [
             letter
             for id, letter in sorted(self.data.dead_letters.items(), reverse=True)
@@ -423,6 +435,7 @@ class MemoryStore:
 
     async def dead_letter(self, tenant: str, id: ExecutionId) -> DeadLetter | None:
         """One dead letter."""
+        await asyncio.sleep(0)
         letter = self.data.dead_letters.get(id)
         return letter if letter and letter.tenant == tenant else None
 
@@ -430,6 +443,7 @@ class MemoryStore:
         self, tenant: str, *, pipeline: str | None, after: RejectId | None, limit: int
     ) -> list[Reject]:
         """Rejects, the newest execution first."""
+        await asyncio.sleep(0)
         ordered = sorted(self.data.rejects.values(), key=lambda row: row.id[1:])
         ordered.sort(key=lambda row: row.execution, reverse=True)
         found = [
@@ -447,11 +461,13 @@ class MemoryStore:
 
     async def reject(self, tenant: str, id: RejectId) -> Reject | None:
         """One reject."""
+        await asyncio.sleep(0)
         found = self.data.rejects.get(id)
         return found if found is not None and found.tenant == tenant else None
 
     async def refusals(self, tenant: str, interaction: InteractionId) -> list[Refusal]:
         """Refused completions, in order of arrival."""
+        await asyncio.sleep(0)
         owned = self._owned(tenant, interaction.execution)
         return list(self.data.refusals.get(interaction, [])) if owned else []
 
@@ -462,6 +478,7 @@ class MemoryStore:
 
     async def count_receipts(self, tenant: str) -> dict[ReceiptOutcome, int]:
         """What rows say of the completions received."""
+        await asyncio.sleep(0)
         answered = [
             row
             for row in self.data.interactions.values()
@@ -497,6 +514,7 @@ class MemoryStore:
         self, tenant: str | None, pipeline: str | None
     ) -> dict[ExecutionStatus, int]:
         """How many executions stand where; a status with none is left out."""
+        await asyncio.sleep(0)
         return Counter(
             execution.status
             for execution in self.data.executions.values()
@@ -533,6 +551,7 @@ class MemoryStore:
 
     async def standing(self) -> list[Standing]:
         """How many stand under which fingerprint."""
+        await asyncio.sleep(0)
         counted: Counter[tuple[str, str, str | None]] = Counter()
         for execution in self.data.executions.values():
             if execution.due_at is not None:
@@ -579,6 +598,7 @@ class MemoryStore:
 
     async def next_due(self, fingerprints: frozenset[str]) -> int | None:
         """The earliest time at which `claim` would find something."""
+        await asyncio.sleep(0)
         return min(
             (
                 execution.due_at
