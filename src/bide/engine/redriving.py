@@ -155,7 +155,7 @@ def decide_take_over(
     closed = replace(grown, total=move.total)
     # What was asked anew may have failed already, as for a unit whose source was just read.
     if closed.is_complete or has_too_many_missing(closed):
-        body = None if unit.per_item or not fresh else (fresh[0].output or fresh[0].answer)
+        body = None if unit.per_item or not fresh else taken_of(fresh[0])
         return replace(conclude(closed, execution, now, body), interactions=fresh)
     parked = waiting_at(execution, unit.step_index, execution.units, now)
     return Decision(

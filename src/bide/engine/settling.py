@@ -73,7 +73,7 @@ def settle(
         code, message = interaction.error_code or "failed", interaction.error_message or ""
         ended = fail_unit(counted, execution, gave_up, code, message, now)
     elif execution is not None and (counted.is_complete or has_too_many_missing(counted)):
-        body = None if unit.per_item else (interaction.output or interaction.answer)
+        body = None if unit.per_item else taken(interaction)
         ended = conclude(counted, execution, now, body)
     else:
         ended = Decision(done, unit=counted)

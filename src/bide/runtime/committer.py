@@ -143,21 +143,21 @@ class Committer:
         Raises:
             StoreUnavailable: nothing of it was written.
         """
-        if self._pending >= self._pending_max:
+        if self.is_full:
             await self._wait_for_room()
         rows, size = weigh(move)
         return (await self._queued((move,), rows, size))[0]
 
     async def commit_many(self, moves: Sequence[Move]) -> list[Outcome]:
         """Commit moves together; a caller that is cancelled meanwhile disturbs nobody."""
-        if self._pending >= self._pending_max:
+        if self.is_full:
             await self._wait_for_room()
         weights = [weigh(move) for move in moves]
         rows, size = map(sum, zip(*weights, strict=True))
         return await self._queued(moves, rows, size)
 
     async def _wait_for_room(self) -> None:
-        while self._pending >= self._pending_max and not self._closed:
+        while self.is_full and not self._closed:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._room.append(turn)
             try:

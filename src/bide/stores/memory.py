@@ -18,6 +18,7 @@ from bide.engine.fold import claims_of, fold, fold_claims
 from bide.engine.moves import Claimed, Handover, Move
 from bide.engine.rows import Key, Needs, Rows
 from bide.engine.running import ClaimOffer
+from bide.engine.settling import taken
 from bide.engine.waiting import holds
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import (
@@ -259,7 +260,7 @@ class MemoryStore:
         if base.per_item:
             return None
         [only] = self.data.interactions_of(base.id)
-        return only.output or only.answer
+        return taken(only)
 
     async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
         """Prolong what is still held. A renewal is no change of state: no version, no fact."""

@@ -2,9 +2,6 @@
 -- placeholders as a batch has, padded to a power of two so that the text repeats and stays
 -- prepared; `limit ?` cuts the padding off again. No statement holds a policy.
 
--- name: begin
-begin immediate
-
 -- name: high_water
 select max(clock) from writers
 
