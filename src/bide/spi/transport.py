@@ -19,8 +19,7 @@ T6  Neither a request's body nor its token appears in a log, in a message or in 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from bide.authoring.retry import Retry
 from bide.authoring.transports import Transport as Via
@@ -31,8 +30,6 @@ from bide.model.ids import (
     format_interaction,
     format_unit,
 )
-
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +61,9 @@ class Outgoing:
     #: Which try this is, counted from 1.
     attempt: int
     #: What goes with the interaction for its receiver, by the transport's own names.
-    metadata: Mapping[str, str] = _NOTHING
+    metadata: Mapping[str, str] = field(default_factory=dict)
     #: W3C trace context by header name (`traceparent`, `tracestate`); empty without a trace.
-    trace: Mapping[str, str] = _NOTHING
+    trace: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def execution_id(self) -> str:
