@@ -61,9 +61,9 @@ class Outgoing:
     #: Which try this is, counted from 1.
     attempt: int
     #: What goes with the interaction for its receiver, by the transport's own names.
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     #: W3C trace context by header name (`traceparent`, `tracestate`); empty without a trace.
-    trace: Mapping[str, str] = field(default_factory=dict)
+    trace: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def execution_id(self) -> str:
