@@ -82,8 +82,8 @@ insert or replace into results select * from (values :rows) limit ?
 -- name: change_executions
 update executions set
     status = ?3, version = ?4, fingerprint = ?5, step_index = ?6, attempt = ?7, takeovers = ?8,
-    fence = ?9, owner = ?10, due_at = ?11, units = ?12, resumed = ?13, updated_at = ?15,
-    error_code = ?16, error_message = ?17, result = ?18, result_count = ?19
+    fence = ?9, owner = ?10, due_at = ?11, units = ?12, resumed = ?13, updated_at = ?14,
+    error_code = ?15, error_message = ?16, result = ?17, result_count = ?18
 where id = ?1 and version = ?2
 
 -- name: change_correlations

@@ -28,7 +28,6 @@ from bide.model.records import (
     Execution,
     Interaction,
     JournalFact,
-    Record,
     Refusal,
     Reject,
     StoredBoundary,
@@ -37,13 +36,8 @@ from bide.model.records import (
     WorkerSeen,
 )
 from bide.model.status import (
-    AnswerSource,
-    DeadLetterKind,
     ExecutionStatus,
-    InteractionStatus,
-    JournalKind,
     ReceiptOutcome,
-    UnitStatus,
 )
 from bide.spi.clock import Clock
 from bide.spi.store import (
@@ -63,6 +57,16 @@ from bide.spi.store import (
     Transacted,
 )
 from bide.stores.isolate import DataError, isolate
+from bide.stores.rows import (
+    asked_of,
+    changed_rows,
+    dead_letter_of,
+    execution_of,
+    fact_of,
+    interaction_of,
+    new_rows,
+    unit_of,
+)
 from bide.stores.sqlite.connection import explained, open_reader, schema_version
 from bide.stores.sqlite.faults import Faults
 from bide.stores.sqlite.lane import Lane
@@ -177,12 +181,12 @@ class SqliteStore:
     ) -> list[Interaction]:
         """A page of a unit's answers, by item."""
         keys = (execution, unit, first_item, limit)
-        return [_interaction(row) for row in await self._fetch("answers_page", keys)]
+        return [interaction_of(row) for row in await self._fetch("answers_page", keys)]
 
     async def askings(self, unit: UnitId, first_item: int, limit: int) -> list[Interaction]:
         """A page of a unit's items."""
         rows = await self._fetch("askings_page", (*unit, first_item, limit))
-        return [_interaction(row) for row in rows]
+        return [interaction_of(row) for row in rows]
 
     async def results(
         self, tenant: str, execution: ExecutionId, first_item: int, limit: int
@@ -197,7 +201,7 @@ class SqliteStore:
         """Executions by id."""
         found = await self._read(
             lambda db: {
-                row[0]: _execution(row) for row in for_rows(db, "read_executions", _keys(ids))
+                row[0]: execution_of(row) for row in for_rows(db, "read_executions", _keys(ids))
             }
         )
         return [
@@ -209,19 +213,19 @@ class SqliteStore:
         keys: Row = (query.tenant, query.pipeline, query.status, query.before, query.limit)
         if query.redriven_from is not None:
             keys = (*keys[:4], query.redriven_from, query.limit)
-            return [_execution(row) for row in await self._fetch("redrives", keys)]
+            return [execution_of(row) for row in await self._fetch("redrives", keys)]
         if query.due_outside is not None:
             lists = (_json_list(query.due_outside), _json_list(query.paused))
             held = await self._fetch("held_page", (*keys, await self.now(), *lists))
-            return [_execution(row) for row in held]
-        return [_execution(row) for row in await self._fetch("executions_page", keys)]
+            return [execution_of(row) for row in held]
+        return [execution_of(row) for row in await self._fetch("executions_page", keys)]
 
     async def interactions_by_id(
         self, tenant: str, ids: Sequence[InteractionId]
     ) -> list[Asked | None]:
         """Interactions by id, with requests."""
         rows = await self._read(lambda db: list(for_rows(db, "interactions_by_id", ids)))
-        found = {asked.interaction.id: asked for asked in map(_asked, rows)}
+        found = {asked.interaction.id: asked for asked in map(asked_of, rows)}
         return [
             asked if (asked := found.get(id_)) and asked.interaction.tenant == tenant else None
             for id_ in ids
@@ -234,7 +238,7 @@ class SqliteStore:
             wanted = [(tenant, key) for key in dict.fromkeys(keys)]
             rows = [Correlation(*row) for row in for_rows(db, "correlated", wanted)]
             holders = [row.holder for row in rows if row.holder]
-            asked = map(_asked, for_rows(db, "interactions_by_id", holders))
+            asked = map(asked_of, for_rows(db, "interactions_by_id", holders))
             by_id = {each.interaction.id: each for each in asked}
             found: dict[str, list[Correlated]] = {}
             for row in rows:
@@ -251,39 +255,37 @@ class SqliteStore:
             rows = await self._fetch("pending", keys)
         else:
             rows = await self._fetch("pending_of_execution", (*keys, query.execution))
-        return [_asked(row) for row in rows]
+        return [asked_of(row) for row in rows]
 
     async def units(self, tenant: str, execution: ExecutionId) -> list[Unit]:
         """The units of an execution."""
-        return [_unit(row) for row in await self._fetch("units_of", (execution, tenant))]
+        return [unit_of(row) for row in await self._fetch("units_of", (execution, tenant))]
 
     async def items(
         self, tenant: str, unit: UnitId, after: ItemKey | None, limit: int
     ) -> list[Interaction]:
         """A page of a unit's interactions, without payloads."""
         keys = (*unit, *(after or (-1, 0)), tenant, limit)
-        return [_interaction(row) for row in await self._fetch("items_page", keys)]
+        return [interaction_of(row) for row in await self._fetch("items_page", keys)]
 
     async def journal(
         self, tenant: str, execution: ExecutionId, after: int = 0
     ) -> list[JournalFact]:
         """An execution's facts."""
-        return [
-            JournalFact(ExecutionId(row[0]), row[1], JournalKind(row[2]), *row[3:])
-            for row in await self._fetch("journal_of", (execution, tenant, after))
-        ]
+        rows = await self._fetch("journal_of", (execution, tenant, after))
+        return [fact_of(row) for row in rows]
 
     async def dead_letters(
         self, tenant: str, *, pipeline: str | None, before: ExecutionId | None, limit: int
     ) -> list[DeadLetter]:
         """A page of dead letters, newest first."""
         keys = (tenant, pipeline, before, limit)
-        return [_dead_letter(row) for row in await self._fetch("dead_letters_page", keys)]
+        return [dead_letter_of(row) for row in await self._fetch("dead_letters_page", keys)]
 
     async def dead_letter(self, tenant: str, id: ExecutionId) -> DeadLetter | None:
         """One dead letter."""
         rows = await self._fetch("dead_letter", (id, tenant))
-        return _dead_letter(rows[0]) if rows else None
+        return dead_letter_of(rows[0]) if rows else None
 
     async def rejects(
         self, tenant: str, *, pipeline: str | None, after: RejectId | None, limit: int
@@ -508,17 +510,17 @@ def _load(db: apsw.Connection, needs: Needs) -> Rows:
         _load_units(db, rows, sorted(needs.units))
     if needs.interactions:
         for row in for_rows(db, "read_interactions", sorted(needs.interactions)):
-            interaction = _interaction(row)
+            interaction = interaction_of(row)
             rows.interactions.load(interaction.id, interaction)
     for unit_id, first, stop in needs.ranges:
         unit = rows.units.get(unit_id)
         if unit is not None and unit.appended > first:
             for row in fetch(db, "read_items", (*unit_id, first, min(stop, unit.appended))):
-                interaction = _interaction(row)
+                interaction = interaction_of(row)
                 rows.interactions.load(interaction.id, interaction)
     if needs.executions:
         for row in for_rows(db, "read_executions", _keys(sorted(needs.executions))):
-            rows.executions.load(row[0], _execution(row))
+            rows.executions.load(row[0], execution_of(row))
     current = [
         UnitId(id_, execution.units)
         for id_ in sorted(needs.current_unit_of)
@@ -531,66 +533,17 @@ def _load(db: apsw.Connection, needs: Needs) -> Rows:
 
 def _load_units(db: apsw.Connection, rows: Rows, ids: Sequence[UnitId]) -> None:
     for row in for_rows(db, "read_units", ids):
-        unit = _unit(row)
+        unit = unit_of(row)
         rows.units.load(unit.id, unit)
 
 
 def _write(db: apsw.Connection, rows: Rows) -> None:
     """Write what the decisions came to."""
-    new: Iterable[tuple[str, Sequence[Record]]] = (
-        ("new_correlations", rows.correlations.new()),
-        ("new_keys", rows.keys.new()),
-        ("new_units", rows.units.new()),
-        ("new_interactions", rows.interactions.new()),
-        ("new_executions", rows.executions.new()),
-        ("new_inputs", rows.inputs),
-        ("new_facts", rows.journal),
-        ("put_results", rows.results),
-        ("put_rejects", rows.rejects),
-        ("new_dead_letters", rows.dead_letters),
-        ("new_refusals", rows.refusals),
-    )
-    for name, records in new:
-        if records:
-            for_rows(db, name, list(map(astuple, records)))
-    correlations = rows.correlations.changed()
-    changed: Iterable[tuple[str, list[Row]]] = (
-        (
-            "change_correlations",
-            [
-                (*was.id, was.version, *astuple(now)[3:])
-                for was, now in correlations
-                if not now.is_empty
-            ],
-        ),
-        (
-            "drop_correlations",
-            [(*was.id, was.version) for was, now in correlations if now.is_empty],
-        ),
-        (
-            "change_units",
-            [
-                (*now.id, was.settled, now.status, now.appended, now.total, now.settled,
-                 now.updated_at, now.missing, now.fingerprint)
-                for was, now in rows.units.changed()
-            ],
-        ),
-        (
-            "change_interactions",
-            [
-                (*now.id, was.status, now.status, now.assignee, now.updated_at, *astuple(now)[15:24])
-                for was, now in rows.interactions.changed()
-            ],
-        ),
-        (
-            "change_executions",
-            [(now.id, was.version, *astuple(now)[3:20]) for was, now in rows.executions.changed()],
-        ),
-    )  # fmt: skip
-    for name, changes in changed:
-        if changes:
-            written = change_rows(db, name, changes)
-            assert written == len(changes), f"{name}: {len(changes)} rows read, {written} written"
+    for name, new in new_rows(rows):
+        for_rows(db, name, new)
+    for name, changes in changed_rows(rows):
+        written = change_rows(db, name, changes)
+        assert written == len(changes), f"{name}: {len(changes)} rows read, {written} written"
 
 
 def _announce(db: apsw.Connection, now: int, notices: Sequence[Notice]) -> None:
@@ -618,7 +571,7 @@ def _claim(db: apsw.Connection, now: int, offer: ClaimOffer) -> list[Claimed]:
     due: list[Execution] = []
     for fingerprint in offer.fingerprints:
         found = fetch(db, "due_executions", (fingerprint, now, offer.limit))
-        due += [_execution(row) for row in found]
+        due += [execution_of(row) for row in found]
     due = sorted(due, key=lambda each: (each.due_at, each.id))[: offer.limit]
     if not due:
         return []
@@ -678,46 +631,5 @@ def _left_open(
         yield from (InteractionId(*each) for each in found)
 
 
-# --- rows as records ----------------------------------------------------------------------------
-# Statuses become enumerations here; everything else is in the record's order already.
-
-_EXECUTION = (None, *ExecutionStatus)
-_UNIT = (None, *UnitStatus)
-_INTERACTION = (None, *InteractionStatus)
-
-
-# What the columns are, the schema says; the checkers cannot count them.
-_make_execution: Callable[..., Execution] = Execution
-_make_unit: Callable[..., Unit] = Unit
-_make_interaction: Callable[..., Interaction] = Interaction
-_make_dead_letter: Callable[..., DeadLetter] = DeadLetter
-
-
 def _keys(ids: Sequence[ExecutionId]) -> list[tuple[ExecutionId]]:
     return [(id_,) for id_ in ids]
-
-
-def _execution(row: Row) -> Execution:
-    return _make_execution(*row[:3], _EXECUTION[row[3]], *row[4:])
-
-
-def _unit(row: Row) -> Unit:
-    return _make_unit(*row[:5], _UNIT[row[5]], bool(row[6]), *row[7:16], bool(row[16]), *row[17:])
-
-
-def _interaction(row: Row) -> Interaction:
-    source = AnswerSource(row[19]) if row[19] else None
-    return _make_interaction(*row[:6], _INTERACTION[row[6]], *row[7:19], source, *row[20:])
-
-
-def _asked(row: Row) -> Asked:
-    return Asked(
-        _interaction(row[:_INTERACTION_COLUMNS]),
-        row[_INTERACTION_COLUMNS],
-        _unit(row[-_UNIT_COLUMNS:]),
-    )
-
-
-def _dead_letter(row: Row) -> DeadLetter:
-    status = ExecutionStatus(row[5]) if row[5] else None
-    return _make_dead_letter(*row[:3], DeadLetterKind(row[3]), row[4], status, *row[6:])

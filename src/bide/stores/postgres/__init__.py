@@ -1,0 +1,1 @@
+"""Many workers, many machines: one PostgreSQL database."""

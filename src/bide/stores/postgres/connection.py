@@ -1,0 +1,170 @@
+"""The driver, and nothing else of the store: connecting, a few connections to share, migrations.
+
+asyncpg is imported in this module alone; the rest of the store knows the `Connection` below.
+"""
+
+# asyncpg comes without type hints; `Connection` says what of it is used.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import Any, Protocol, cast
+
+from bide.errors import StoreUnavailable
+
+_MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
+#: Any number that no other program is likely to lock by.
+_MIGRATION_LOCK = 0x62696465
+_CONNECT_TIMEOUT_S = 10
+
+
+class Connection(Protocol):
+    """What is used of a connection. Ids of executions (`uuid`) are 16 bytes here and there."""
+
+    async def execute(self, query: str, *args: Any) -> str: ...
+
+    async def fetch(self, query: str, *args: Any) -> list[Sequence[Any]]: ...
+
+    async def fetchrow(self, query: str, *args: Any) -> Sequence[Any] | None: ...
+
+    async def fetchval(self, query: str, *args: Any) -> Any: ...
+
+    async def add_listener(self, channel: str, callback: Callable[..., None]) -> None: ...
+
+    def is_closed(self) -> bool: ...
+
+    def is_in_transaction(self) -> bool: ...
+
+    async def close(self, *, timeout: float | None = None) -> None: ...
+
+    def terminate(self) -> None: ...
+
+
+async def connect(url: str, *, prepare: bool = True) -> Connection:
+    """Open one connection.
+
+    Args:
+        url: `postgresql://user:password@host:port/database`.
+        prepare: keep statements prepared; PgBouncer before 1.21 cannot.
+
+    Raises:
+        StoreUnavailable: the driver is not installed.
+        OSError, TimeoutError, asyncpg.PostgresError: the server cannot be reached, or refuses.
+    """
+    try:
+        import asyncpg  # type: ignore[import-untyped]  # it comes without type hints
+    except ImportError as error:
+        raise StoreUnavailable(
+            'PostgreSQL needs its driver: pip install "bide[postgres]"'
+        ) from error
+    db = await asyncpg.connect(
+        url,
+        timeout=_CONNECT_TIMEOUT_S,
+        statement_cache_size=500 if prepare else 0,
+        max_cached_statement_lifetime=0,
+    )
+    await db.set_type_codec(
+        "uuid", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
+    )
+    return cast("Connection", db)
+
+
+class Pool:
+    """A few connections that tasks take turns with; one that was lost is replaced."""
+
+    def __init__(self, open_one: Callable[[], Any], size: int) -> None:
+        """Share at most `size` of what `open_one` opens."""
+        self._open_one = open_one
+        self._turns = asyncio.Semaphore(size)
+        self._idle: list[Connection] = []
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Connection]:
+        """One connection, outside any transaction."""
+        async with self._turns:
+            db = self._idle.pop() if self._idle else None
+            if db is None or db.is_closed():
+                db = cast("Connection", await self._open_one())
+            try:
+                yield db
+            finally:
+                if db.is_closed() or db.is_in_transaction():
+                    db.terminate()
+                else:
+                    self._idle.append(db)
+
+    async def close(self) -> None:
+        """Close those that nobody uses."""
+        while self._idle:
+            await self._idle.pop().close(timeout=_CONNECT_TIMEOUT_S)
+
+
+# --- the schema ---------------------------------------------------------------------------------
+
+
+def migrations() -> list[tuple[int, str]]:
+    """All migrations of this release, in order."""
+    folder = resources.files(f"{__package__}.migrations")
+    found = [
+        (int(match[1]), file.read_text("utf-8"))
+        for file in folder.iterdir()
+        if (match := _MIGRATION.fullmatch(file.name))
+    ]
+    return sorted(found)
+
+
+async def schema_version(db: Connection) -> int:
+    """Number of the last migration made; 0 when there was none."""
+    if await db.fetchval("select to_regclass('bide.migrations')") is None:
+        return 0
+    return int(await db.fetchval("select coalesce(max(number), 0) from bide.migrations"))
+
+
+async def migrate(db: Connection) -> list[int]:
+    """Make the migrations that are missing, all or none; gives their numbers.
+
+    Several processes may do so at once: they take turns.
+
+    Raises:
+        StoreUnavailable: a newer release has migrated this database.
+    """
+    known = migrations()
+    made: list[int] = []
+    await db.execute(f"begin; select pg_advisory_xact_lock({_MIGRATION_LOCK})")
+    try:
+        present = await schema_version(db)
+        check_not_newer(present)
+        if present == 0:
+            await db.execute(
+                "create schema if not exists bide;"
+                "create table bide.migrations ("
+                " number integer primary key, made_at timestamptz not null default now())"
+            )
+        for number, text in known:
+            if number > present:
+                await db.execute(text)
+                await db.execute("insert into bide.migrations (number) values ($1)", number)
+                made.append(number)
+    except BaseException:
+        if not db.is_closed():
+            await db.execute("rollback")
+        raise
+    await db.execute("commit")
+    return made
+
+
+def check_not_newer(present: int) -> None:
+    """Refuse a database that a newer release has migrated.
+
+    Raises:
+        StoreUnavailable: it says which versions and what to do.
+    """
+    newest = migrations()[-1][0]
+    if present > newest:
+        raise StoreUnavailable(
+            f"the database was written by a newer release (schema {present}, this one knows"
+            f" {newest}); upgrade bide"
+        )

@@ -1,0 +1,1 @@
+"""Numbered changes of the tables; they go forwards only."""
