@@ -18,6 +18,7 @@ class Settings(BaseSettings):
 
     store: str = Field(
         default="sqlite:///bide.db",
+        repr=False,  # it may hold a password
         description="Where executions live: sqlite:///relative, sqlite:////absolute, memory://.",
     )
     await_aggregate_max_input_items: int = Field(

@@ -11,6 +11,7 @@ from bide.runtime.plans import Plans
 from bide.runtime.runtime import Resource, Runtime
 from bide.settings import Settings
 from bide.spi.store import Store
+from bide.stores.address import shown
 from bide.stores.memory import MemoryStore
 from bide.stores.sqlite.store import SqliteStore
 
@@ -36,12 +37,17 @@ def store_of(url: str) -> Store:
     Raises:
         DefinitionError: the URL names none; the message lists the forms.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whose words may hold a part of the password
+        raise DefinitionError(
+            f"the store {shown(url)!r} cannot be read; write one of: {_FORMS}"
+        ) from None
     if parts.scheme == "memory":
         return MemoryStore(system_clock)
     if parts.scheme == "sqlite":
         path = unquote(parts.path).removeprefix("/")
         if parts.netloc or not path or "\0" in path or path == ":memory:":
-            raise DefinitionError(f"the store {url!r} names no file; write one of: {_FORMS}")
+            raise DefinitionError(f"the store {shown(url)!r} names no file; write one of: {_FORMS}")
         return SqliteStore(str(Path(path)), system_clock)
-    raise DefinitionError(f"there is no store for {url!r}; write one of: {_FORMS}")
+    raise DefinitionError(f"there is no store for {shown(url)!r}; write one of: {_FORMS}")

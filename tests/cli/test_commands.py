@@ -333,8 +333,23 @@ def test_migrate_makes_the_database(bide: Cli, shop: Path) -> None:
     again = bide("migrate", "--store", "sqlite:///there.db")
 
     assert made.json["store"] == "sqlite:///there.db"
+    assert made.json["migrated"] is True
+    assert made.json["schema"] == made.json["needed"]
     assert again.code == 0
+    assert "up to date" in again.out
     assert bide("executions", "--store", "sqlite:///there.db", "--json").out == ""
+
+
+def test_migrate_can_look_without_doing(bide: Cli, shop: Path) -> None:
+    """`--check` fails where there is something to do, and does none of it."""
+    behind = bide("migrate", "--check", "--store", "sqlite:///there.db")
+    told = bide("migrate", "--check", "--store", "sqlite:///there.db", "--json")
+
+    assert "bide migrate" in behind.complaint()
+    assert (told.code, told.json["schema"], told.json["migrated"]) == (1, 0, False)
+    assert not (shop / "there.db").exists()
+    bide("migrate", "--store", "sqlite:///there.db")
+    assert bide("migrate", "--check", "--store", "sqlite:///there.db").code == 0
 
 
 def test_a_file_that_is_no_database_is_said_to_be_none(bide: Cli, shop: Path) -> None:

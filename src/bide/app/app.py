@@ -37,6 +37,7 @@ from bide.runtime.service import Service
 from bide.runtime.views import ExecutionView, ReceiptCounts, Reply
 from bide.settings import Settings
 from bide.spi.store import Asked, PendingQuery
+from bide.stores.address import shown
 from bide.wiring import open_runtime, store_of
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class App:
 
     Args:
         pipelines: the first is the one that `POST /pipeline/run-async` submits to.
-        store: a URL, else the setting `BIDE_STORE`, else `sqlite:///bide.db`.
+        store: a URL, `sqlite:///bide.db` or `postgresql://user:password@host/database`, else the
+            setting `BIDE_STORE`, else `sqlite:///bide.db`.
         retired: pipelines that take no submissions any more and finish what is parked.
         resources: async context managers, opened once a process; steps ask for what they yield by
             its type.
@@ -93,7 +95,7 @@ class App:
 
     def __repr__(self) -> str:
         names = ", ".join(each.id for each in self.pipelines)
-        return f"<App of {names} on {self.store}>"
+        return f"<App of {names} on {shown(self.store)}>"
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -136,6 +138,17 @@ class App:
         runtime, self._runtime = self._runtime, None
         if runtime is not None:
             await runtime.stop()
+
+    async def migrate(self) -> None:
+        """Bring the store's tables up to date; for an app that is not open here.
+
+        Only a server's tables ask for it: a SQLite file is brought up to date when it is opened.
+        Several at once take turns. `bide migrate` does the same.
+
+        Raises:
+            StoreUnavailable: it cannot be done, or the tables are of a newer release.
+        """
+        await store_of(self.store).migrate()
 
     def using(
         self,

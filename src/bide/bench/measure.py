@@ -19,6 +19,7 @@ from bide.bench.limit import checkpointed_bytes, limit_items, limit_park_resume,
 from bide.bench.workloads import Load
 from bide.errors import BideError
 from bide.runtime.process import loop_factory, tune_collector
+from bide.stores.address import shown
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -51,7 +52,7 @@ def measure(job: Job) -> Figure:
         limit = _limit(job, store, folder)
     return Figure(
         workload=job.workload,
-        store=job.store or _SQLITE,
+        store=shown(job.store or _SQLITE),
         n=job.load.n,
         per_second=rate(job.load.n, driven.seconds),
         limit_per_second=limit,

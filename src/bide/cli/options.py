@@ -36,6 +36,10 @@ TenantOption = Annotated[
     str,
     typer.Option("--tenant", metavar="NAME", help="Whose rows.", rich_help_panel=COMMON),
 ]
+MigrateOption = Annotated[
+    bool,
+    typer.Option("--migrate", help="Run bide migrate first; several at once take turns."),
+]
 JsonOption = Annotated[
     bool,
     typer.Option(

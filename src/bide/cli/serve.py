@@ -21,9 +21,10 @@ from bide import App
 from bide.cli.complaints import USAGE, CliError
 from bide.cli.locate import find_app
 from bide.cli.logs import configure_logs
-from bide.cli.options import AppArgument, AppOption, JsonOption, StoreOption
+from bide.cli.options import AppArgument, AppOption, JsonOption, MigrateOption, StoreOption
 from bide.cli.process import on_signals, run
 from bide.runtime.runtime import DEFAULT_CONCURRENCY
+from bide.stores.address import shown
 
 _log = logging.getLogger("bide.cli")
 _BACKLOG = 1024
@@ -42,6 +43,7 @@ def serve(
     workers: Annotated[
         bool, typer.Option("--workers/--no-workers", help="Run pipelines in this process as well.")
     ] = True,
+    migrate: MigrateOption = False,
     app: AppOption = None,
     store: StoreOption = None,
     json: JsonOption = False,
@@ -51,7 +53,7 @@ def serve(
     _insist_on_loopback(host)
     served = find_app(module_app or app, store)
     with _listening(host, port) as listener:
-        run(_serve(served, listener, workers=workers))
+        run(_serve(served, listener, workers=workers, migrate=migrate))
 
 
 def worker(
@@ -68,6 +70,7 @@ def worker(
         typer.Option("--pipeline", metavar="NAME", show_default=False,
                      help="Run this one alone; may be repeated."),
     ] = None,
+    migrate: MigrateOption = False,
     app: AppOption = None,
     store: StoreOption = None,
     json: JsonOption = False,
@@ -75,7 +78,7 @@ def worker(
     """Run the pipelines, without an API; start as many as you like."""
     configure_logs(as_json=json or None)
     held = concurrency or DEFAULT_CONCURRENCY
-    run(_work(find_app(module_app or app, store), held, pipeline or []))
+    run(_work(find_app(module_app or app, store), held, pipeline or [], migrate=migrate))
 
 
 class _Server(uvicorn.Server):
@@ -86,7 +89,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(app: App, listener: socket.socket, *, workers: bool) -> None:
+async def _serve(app: App, listener: socket.socket, *, workers: bool, migrate: bool) -> None:
     settings = app.settings
     config = uvicorn.Config(
         app.asgi(),
@@ -103,16 +106,18 @@ async def _serve(app: App, listener: socket.socket, *, workers: bool) -> None:
         server.should_exit = True
 
     on_signals(stop)
+    if migrate:
+        await app.migrate()
     async with app.running(workers=workers):
         await _log_checks(app)
         host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
+        where = f"[{host}]" if ":" in host else host
         _log.info(
             "serving",
             extra={
-                "url": f"http://{shown}:{port}",
+                "url": f"http://{where}:{port}",
                 "pipelines": list(app.service.pipelines),
-                "store": app.store,
+                "store": shown(app.store),
                 "workers": workers,
             },
         )
@@ -120,7 +125,7 @@ async def _serve(app: App, listener: socket.socket, *, workers: bool) -> None:
     _log.info("stopped")
 
 
-async def _work(app: App, concurrency: int, pipelines: Sequence[str]) -> None:
+async def _work(app: App, concurrency: int, pipelines: Sequence[str], *, migrate: bool) -> None:
     stopping = asyncio.Event()
 
     def stop(number: signal.Signals) -> None:
@@ -128,11 +133,13 @@ async def _work(app: App, concurrency: int, pipelines: Sequence[str]) -> None:
         stopping.set()
 
     on_signals(stop)
+    if migrate:
+        await app.migrate()
     try:
         await app.start(concurrency=concurrency, pipelines=pipelines)
         await _log_checks(app)
         names = list(pipelines or app.service.pipelines)
-        _log.info("working", extra={"pipelines": names, "store": app.store})
+        _log.info("working", extra={"pipelines": names, "store": shown(app.store)})
         await stopping.wait()
     finally:
         await app.stop()

@@ -1,25 +1,59 @@
 """`bide migrate` and `bide doctor`: is everything there that an await needs?"""
 
+from typing import Annotated
+
+import typer
+
 from bide.cli import output
 from bide.cli.complaints import CliError, explain, is_expected
 from bide.cli.locate import find_app
 from bide.cli.options import AppOption, JsonOption, StoreOption, Target
+from bide.cli.process import run
 from bide.cli.session import with_service
 from bide.runtime.service import Service
 from bide.runtime.views import Check
+from bide.spi.store import Schema
+from bide.stores.address import shown
 from bide.web import rendering
+from bide.wiring import store_of
 
 
-def migrate(app: AppOption = None, store: StoreOption = None, json: JsonOption = False) -> None:
-    """Bring the store's schema up to date, or make the store."""
-    target = Target(app, store, json=json)
-    checks = with_service(target, _checks, creates=True)  # opening the store migrates it
+def migrate(
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit with 1 if there is need to.")
+    ] = False,
+    app: AppOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Bring the store's tables up to date, or make them; forwards only."""
     address = find_app(app, store).store
-    said = next((check.message for check in checks if check.name == "store"), "")
+    opened = store_of(address)
+    before = run(opened.schema() if check else opened.migrate())
+    behind = before.present < before.needed
     if json:
-        output.print_json({"store": address, "migrated": True, "message": said})
-    else:
-        output.say(output.text(f"up to date: {said or address}"))
+        output.print_json(
+            {
+                "store": shown(address),
+                "schema": before.present if check else before.needed,
+                "needed": before.needed,
+                "migrated": behind and not check,
+            }
+        )
+    elif not check or not behind:
+        done = "up to date"
+        if behind:
+            done = f"brought from schema {before.present} to {before.needed}"
+        output.say(output.text(f"{done}: {shown(address)}"))
+    if check and before.present != before.needed:
+        raise CliError(_differs(shown(address), before))
+
+
+def _differs(address: str, schema: Schema) -> str:
+    what = f"{address} has schema {schema.present} and this release needs {schema.needed}"
+    return (
+        f"{what}: run bide migrate" if schema.present < schema.needed else f"{what}: upgrade bide"
+    )
 
 
 def doctor(app: AppOption = None, store: StoreOption = None, json: JsonOption = False) -> None:
@@ -53,7 +87,3 @@ def _print(checks: list[Check]) -> None:
 
 async def _examined(service: Service) -> list[Check]:
     return await service.examine()
-
-
-async def _checks(service: Service) -> list[Check]:
-    return await service.checks()

@@ -8,6 +8,7 @@ import msgspec
 from bide.authoring.answers import Receipt
 from bide.errors import FieldError
 from bide.model.status import ExecutionStatus, InteractionStatus, UnitStatus
+from bide.spi.store import Check as Check  # noqa: PLC0414 - typing reads a re-export from it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,19 +180,6 @@ class RejectView:
     created_at_ms: int
     #: The item, a JSON value; None in a list.
     item: Any = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One line of `doctor` or of readiness."""
-
-    name: str
-    ok: bool
-    message: str
-    #: What to do about it; None when nothing has to be done.
-    hint: str | None = None
-    #: A failed check that does not keep work from being accepted.
-    warning: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):

@@ -158,10 +158,32 @@ class Overdue(NamedTuple):
 class StoreInfo(NamedTuple):
     """What a store says about itself, for people."""
 
+    #: Its address, without a password.
     url: str
     kind: str
     version: str
     schema_version: int
+
+
+class Check(NamedTuple):
+    """One line of `doctor` or of readiness."""
+
+    name: str
+    ok: bool
+    message: str
+    #: What to do about it; None when nothing has to be done.
+    hint: str | None = None
+    #: A failed check that does not keep work from being accepted.
+    warning: bool = False
+
+
+class Schema(NamedTuple):
+    """Which tables there are; migrations are numbered from 1, and 0 stands for no table."""
+
+    #: The last migration that the store has seen.
+    present: int
+    #: The last one of this release.
+    needed: int
 
 
 class Store(Protocol):
@@ -170,8 +192,30 @@ class Store(Protocol):
     async def open(self) -> None:
         """Connect, migrate if the store is embedded, and check that nothing would lose data.
 
+        A store that several machines share is not migrated in passing: its tables are refused when
+        they are behind, with the command that brings them up to date, and when they are newer.
+
         Raises:
             StoreUnavailable: it cannot be opened; the message says why and what to do.
+        """
+        ...
+
+    async def schema(self) -> Schema:
+        """Look which tables there are, without making any; it does not take `open`.
+
+        Raises:
+            StoreUnavailable: nobody can look.
+        """
+        ...
+
+    async def migrate(self) -> Schema:
+        """Bring the tables up to date, forwards only, and give what was there before.
+
+        It comes before `open`. Two at once take turns, and the second finds nothing to do; one that
+        dies half way leaves whole migrations behind, and the next goes on from there.
+
+        Raises:
+            StoreUnavailable: it cannot be done, or the tables are of a newer release.
         """
         ...
 
@@ -185,6 +229,13 @@ class Store(Protocol):
 
     async def now(self) -> int:
         """The store's time, Unix milliseconds (S5)."""
+        ...
+
+    async def examine(self) -> list[Check]:
+        """Look for whatever keeps the database behind from serving well, for `bide doctor`.
+
+        May cost more than a probe may; nothing is changed. An embedded store has nothing to add.
+        """
         ...
 
     # --- the two deciding verbs ---------------------------------------------------------------

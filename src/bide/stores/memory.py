@@ -45,6 +45,7 @@ from bide.model.status import (
 from bide.spi.clock import Clock
 from bide.spi.store import (
     Asked,
+    Check,
     Correlated,
     Deployed,
     ExecutionQuery,
@@ -54,6 +55,7 @@ from bide.spi.store import (
     Overdue,
     Pause,
     PendingQuery,
+    Schema,
     SignOut,
     Standing,
     StoreInfo,
@@ -198,6 +200,18 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Nothing to disconnect from."""
+
+    async def schema(self) -> Schema:
+        """Say that there are no tables."""
+        return Schema(present=0, needed=0)
+
+    async def migrate(self) -> Schema:
+        """Do nothing: there are no tables."""
+        return await self.schema()
+
+    async def examine(self) -> list[Check]:
+        """Add nothing: there is no database behind it."""
+        return []
 
     async def info(self) -> StoreInfo:
         """Say that it is memory."""

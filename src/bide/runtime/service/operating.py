@@ -136,10 +136,14 @@ class Operating(Operations):
         ]
 
     async def examine(self) -> list[Check]:
-        """What `checks` says, and who would be held by this deploy (`bide doctor`)."""
+        """What `checks` says, what the store finds, and who would be held by this deploy.
+
+        For `bide doctor`.
+        """
         checks = await self.checks()
         if not all(check.ok or check.warning for check in checks):
             return checks
+        checks += await self._store.examine()
         picture = await self._deploys.refresh()
         for pipeline in sorted(picture.paused):
             message = f"pipeline {pipeline!r} is paused: nothing of it is claimed"

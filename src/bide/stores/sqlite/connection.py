@@ -11,6 +11,7 @@ from pathlib import Path
 import apsw
 
 from bide.errors import StoreUnavailable
+from bide.spi.store import Schema
 
 #: How long a statement waits for another process's commit; the turnstile keeps it far below.
 BUSY_TIMEOUT_MS = 10_000
@@ -94,6 +95,20 @@ def explained(error: apsw.Error, path: str) -> StoreUnavailable:
 def schema_version(db: apsw.Connection) -> int:
     """Number of the last migration made."""
     return int(db.pragma("user_version") or 0)
+
+
+def schema_of(path: str) -> Schema:
+    """Which tables are in the file at `path`; none when there is no file."""
+    known = migrations()[-1][0]
+    if not Path(path).exists():
+        return Schema(present=0, needed=known)
+    db = open_reader(path)
+    try:
+        return Schema(present=schema_version(db), needed=known)
+    except apsw.Error as error:
+        raise explained(error, path) from error
+    finally:
+        db.close()
 
 
 def migrations() -> list[tuple[int, str]]:

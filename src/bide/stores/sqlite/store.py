@@ -42,6 +42,7 @@ from bide.model.status import (
 from bide.spi.clock import Clock
 from bide.spi.store import (
     Asked,
+    Check,
     Correlated,
     Deployed,
     ExecutionQuery,
@@ -51,6 +52,7 @@ from bide.spi.store import (
     Overdue,
     Pause,
     PendingQuery,
+    Schema,
     SignOut,
     Standing,
     StoreInfo,
@@ -67,7 +69,7 @@ from bide.stores.rows import (
     new_rows,
     unit_of,
 )
-from bide.stores.sqlite.connection import explained, open_reader, schema_version
+from bide.stores.sqlite.connection import explained, open_reader, schema_of, schema_version
 from bide.stores.sqlite.faults import Faults
 from bide.stores.sqlite.lane import Lane
 from bide.stores.sqlite.statements import (
@@ -135,6 +137,21 @@ class SqliteStore:
         """Finish what is queued and close the file."""
         await self._writer.stop()
         await self._reader.stop(self._close_reader)
+
+    async def schema(self) -> Schema:
+        """Look which tables are in the file, if it is there."""
+        return await asyncio.to_thread(schema_of, self._path)
+
+    async def migrate(self) -> Schema:
+        """Make the file, or bring it up to date: what opening it does."""
+        before = await self.schema()
+        await self.open()
+        await self.close()
+        return before
+
+    async def examine(self) -> list[Check]:
+        """Add nothing: what would lose data is refused when it is opened."""
+        return []
 
     async def info(self) -> StoreInfo:
         """The file, the version of SQLite and of the tables."""

@@ -503,6 +503,23 @@ class TestHandle:
 
         assert await driver.store.now() >= driver.clock()
 
+    async def test_migrate(self, driver: Driver) -> None:
+        """An open store has the tables it needs, and migrating again finds nothing to do."""
+        there = await driver.store.schema()
+        await driver.store.close()
+
+        found = await driver.store.migrate()
+
+        await driver.store.open()
+        assert there.present == there.needed
+        assert found == there == await driver.store.schema()
+
+    async def test_examine(self, driver: Driver) -> None:
+        """A new store has nothing that would keep it from working."""
+        checks = await driver.store.examine()
+
+        assert [check for check in checks if not (check.ok or check.warning)] == []
+
     async def test_wait_for_change(self, driver: Driver) -> None:
         """Waiting for a change that does not come ends, with False once earlier ones were seen."""
         seen = [await driver.store.wait_for_change(0.001) for _ in range(3)]
