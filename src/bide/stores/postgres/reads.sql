@@ -53,13 +53,12 @@ where e.redriven_from = $6 and e.tenant = $1
 order by e.id desc limit $5
 
 -- name: held_page
-select {executions e} from bide.executions_due d
-cross join lateral (select * from bide.executions where id = d.execution offset 0) e
-where d.tenant = $1 and d.due_at <= $6
-    and d.execution < coalesce($4, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
-    and (d.fingerprint <> all ($7::text[]) or d.pipeline = any ($8::text[]))
-    and ($2::text is null or d.pipeline = $2) and ($3::smallint is null or e.status = $3)
-order by d.execution desc limit $5
+select {executions e} from bide.executions e
+where e.tenant = $1 and e.due_at <= $6
+    and e.id < coalesce($4, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+    and (e.fingerprint <> all ($7::text[]) or e.pipeline = any ($8::text[]))
+    and ($2::text is null or e.pipeline = $2) and ($3::smallint is null or e.status = $3)
+order by e.id desc limit $5
 
 -- name: interactions_by_id
 select {interactions i}, e.pipeline, {units u}
@@ -200,15 +199,30 @@ select w.id, w.started_at, w.seen_at, w.fingerprints from bide.workers w order b
 select p.pipeline from bide.paused p
 
 -- name: standing
-select d.pipeline, d.fingerprint, null::text, count(*) from bide.executions_due d group by 1, 2
+select e.pipeline, e.fingerprint, null::text, count(*) from bide.executions e
+where e.due_at is not null group by 1, 2
 union all
 select e.pipeline, u.fingerprint, u.step_id, count(*) from bide.units u
 join bide.executions e on e.id = u.execution and e.status = 3
 where u.status = 1 group by 1, 2, 3
 
 -- name: next_due
-select min(first.due_at) from unnest($1::text[]) wanted (fingerprint)
-cross join lateral (
-    select d.due_at from bide.executions_due d where d.fingerprint = wanted.fingerprint
-    order by d.due_at limit 1
-) first
+-- The first of each fingerprint and tenant, which the index gives one after another: what is due
+-- behind it is not read.
+with recursive first (fingerprint, tenant, due_at) as (
+    select found.* from unnest($1::text[]) wanted (fingerprint)
+    cross join lateral (
+        select e.fingerprint, e.tenant, e.due_at from bide.executions e
+        where e.fingerprint = wanted.fingerprint and e.due_at is not null
+        order by e.tenant, e.due_at limit 1
+    ) found
+    union all
+    select found.* from first
+    cross join lateral (
+        select e.fingerprint, e.tenant, e.due_at from bide.executions e
+        where e.fingerprint = first.fingerprint and e.tenant > first.tenant
+            and e.due_at is not null
+        order by e.tenant, e.due_at limit 1
+    ) found
+)
+select min(first.due_at) from first

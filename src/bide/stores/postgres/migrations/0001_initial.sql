@@ -4,11 +4,11 @@
 -- index. Texts that are compared are in the order of their code points, whatever the database's
 -- locale is. Numbers stand before texts, which saves the padding; statements name their columns.
 --
--- What changes often is indexed by nothing that changes, so that an update stays within its page and
--- touches no index (docs/decisions/0005-postgresql.md). What the SQLite store finds by a partial
--- index on such a column is found here by a narrow table of the same name: `executions_due`,
--- `units_with_deadline`, `units_left_open`. The store writes those beside their rows, in the same
--- commit. An open interaction changes once, when it closes, and so has an index for being open.
+-- What somebody has to look at is found by a partial index over the rows themselves. A narrow table
+-- of what is due, which would let updates touch no index, was measured beside it and costs more in
+-- every respect (docs/decisions/0005-postgresql.md). Where hardly any row qualifies, though, an index
+-- would cost each update for nothing: `units_with_deadline` and `units_left_open` are tables that the
+-- store writes beside their rows, in the same commit.
 --
 -- No foreign keys: hot tables would lock each other's rows, and a commit writes them together.
 
@@ -36,23 +36,16 @@ create table bide.executions (
     redriven_from uuid,
     entry text collate "C",
     primary key (id)
-) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05);
+
+-- What somebody has to look at, by what a worker can run, and within that by tenant, so that a claim
+-- can take from each in turn. Parked and ended executions are not in it.
+create index executions_due on bide.executions (fingerprint, tenant, due_at)
+    where due_at is not null;
 
 -- What was made for executions that had not succeeded; most have none, and cost nothing here.
 create index executions_redriven on bide.executions (redriven_from, id)
     where redriven_from is not null;
-
--- A row for each execution whose `due_at` is not null: what somebody has to look at, by what a
--- worker can run, and within that by tenant, so that a claim can take from each in turn.
-create table bide.executions_due (
-    due_at bigint not null,
-    execution uuid not null,
-    fingerprint text collate "C" not null,
-    tenant text collate "C" not null,
-    pipeline text collate "C" not null,
-    primary key (fingerprint, tenant, due_at, execution)
-) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
-    autovacuum_vacuum_cost_delay = 0);
 
 create table bide.inputs (
     execution uuid not null,
