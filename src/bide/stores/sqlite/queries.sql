@@ -1,6 +1,5 @@
--- Named statements. A line `-- name: words` opens one. `:rows` stands for as many rows of
--- placeholders as a batch has, padded to a power of two so that the text repeats and stays
--- prepared; `limit ?` cuts the padding off again. No statement holds a policy.
+-- Named statements. A line `-- name: words` opens one, `-- name: words (3)` one over rows of three
+-- columns, which stand where it says `:rows`. No statement holds a policy.
 
 -- name: high_water
 select max(clock) from writers
@@ -16,24 +15,24 @@ select last_commit from writers where name = ?
 delete from writers where clock < ? and name <> ?
 
 -- name: read_correlations (3)
-select c.* from (select * from (values :rows) limit ?) wanted
+select c.* from (values :rows) wanted
 cross join correlations c
     on c.tenant = wanted.column1 and c.key = wanted.column2 and c.scope = wanted.column3
 
 -- name: read_keys (3)
-select k.* from (select * from (values :rows) limit ?) wanted
+select k.* from (values :rows) wanted
 cross join submit_keys k
     on k.tenant = wanted.column1 and k.pipeline = wanted.column2 and k.key = wanted.column3
 
 -- name: read_units (2)
-select u.* from (select * from (values :rows) limit ?) wanted
+select u.* from (values :rows) wanted
 cross join units u on u.execution = wanted.column1 and u.number = wanted.column2
 
 -- name: read_interactions (4)
 select i.execution, i.unit, i.item, i.generation, i.tenant, i.step_id, i.status, i.group_name,
     i.assignee, i.deadline_at, i.created_at, i.updated_at, i.key, null, i.fallback, null, null, i.answer_digest,
     i.actor, i.source, i.duplicates, i.refusals, i.error_code, i.error_message, i.correlation
-from (select * from (values :rows) limit ?) wanted
+from (values :rows) wanted
 cross join interactions i
     on i.execution = wanted.column1 and i.unit = wanted.column2
     and i.item = wanted.column3 and i.generation = wanted.column4
@@ -43,41 +42,41 @@ select * from interactions
 where execution = ? and unit = ? and item >= ? and item < ? and generation = 0
 
 -- name: read_executions (1)
-select e.* from (select * from (values :rows) limit ?) wanted
+select e.* from (values :rows) wanted
 cross join executions e on e.id = wanted.column1
 
 -- name: new_keys (6)
-insert into submit_keys select * from (values :rows) limit ?
+insert into submit_keys values :rows
 
 -- name: new_inputs (2)
-insert into inputs select * from (values :rows) limit ?
+insert into inputs values :rows
 
 -- name: new_executions (22)
-insert into executions select * from (values :rows) limit ?
+insert into executions values :rows
 
 -- name: new_units (18)
-insert into units select * from (values :rows) limit ?
+insert into units values :rows
 
 -- name: new_interactions (25)
-insert into interactions select * from (values :rows) limit ?
+insert into interactions values :rows
 
 -- name: new_facts (6)
-insert into journal select * from (values :rows) limit ?
+insert into journal values :rows
 
 -- name: new_correlations (20)
-insert into correlations select * from (values :rows) limit ?
+insert into correlations values :rows
 
 -- name: new_dead_letters (14)
-insert into dead_letters select * from (values :rows) limit ?
+insert into dead_letters values :rows
 
 -- name: new_refusals (11)
-insert into refusals select * from (values :rows) limit ?
+insert into refusals values :rows
 
 -- name: put_rejects (10)
-insert or replace into rejects select * from (values :rows) limit ?
+insert or replace into rejects values :rows
 
 -- name: put_results (3)
-insert or replace into results select * from (values :rows) limit ?
+insert or replace into results values :rows
 
 -- name: change_executions
 update executions set
@@ -115,16 +114,12 @@ select * from executions indexed by executions_due
 where fingerprint = ? and due_at <= ?
 order by due_at limit ?
 
--- name: next_due
-select min(due_at) from executions indexed by executions_due
-where fingerprint = ? and due_at is not null
-
 -- name: read_inputs (1)
-select i.execution, i.body from (select * from (values :rows) limit ?) wanted
+select i.execution, i.body from (values :rows) wanted
 cross join inputs i on i.execution = wanted.column1
 
 -- name: read_answers (2)
-select i.execution, coalesce(i.output, i.answer) from (select * from (values :rows) limit ?) wanted
+select i.execution, coalesce(i.output, i.answer) from (values :rows) wanted
 cross join interactions i
     on i.execution = wanted.column1 and i.unit = wanted.column2 and i.item = 0
     and coalesce(i.output, i.answer) is not null
@@ -183,7 +178,7 @@ order by id desc limit ?5
 
 -- name: interactions_by_id (4)
 select i.*, e.pipeline, u.*
-from (select * from (values :rows) limit ?) wanted
+from (values :rows) wanted
 cross join interactions i
     on i.execution = wanted.column1 and i.unit = wanted.column2
     and i.item = wanted.column3 and i.generation = wanted.column4
@@ -191,7 +186,7 @@ cross join executions e on e.id = i.execution
 cross join units u on u.execution = i.execution and u.number = i.unit
 
 -- name: correlated (2)
-select c.* from (select * from (values :rows) limit ?) wanted
+select c.* from (values :rows) wanted
 cross join correlations c on c.tenant = wanted.column1 and c.key = wanted.column2
 order by c.key, c.scope
 

@@ -1,8 +1,9 @@
-"""Named SQL statements, and rows of any number as one statement.
+"""Named SQL statements, and rows of any number with few of them.
 
-One statement for a whole batch and not one a row: SQLite's driver lets go of the interpreter's
-lock at every step, and with a busy event loop beside it each step waits to get it back. A batch of
-250 rows took eight times as long row by row (see `docs/decisions/0003-sqlite.md`).
+Rows go in groups and not one by one: SQLite's driver lets go of the interpreter's lock at every
+step, and with a busy event loop beside it each step waits to get it back. They go as a plain list of
+values: through a sub-query, which could have cut off the padding of a group, a row costs twice as
+much (`docs/decisions/0006-second-look.md`).
 """
 
 # apsw's stubs name a type that pyright cannot find, so all that touches a binding is half unknown.
@@ -17,8 +18,9 @@ from typing import Any
 
 import apsw
 
-#: Rows of one statement at most. Larger texts are not kept prepared by the driver (16 KiB).
-ROWS_MAX = 256
+#: How many rows one statement takes: as many of the first as there are, then of the next. So few
+#: texts for so many statements all stay prepared; none is larger than the driver keeps (16 KiB).
+_GROUPS = (64, 8, 1)
 
 _NAME = re.compile(r"^-- name: (\w+)(?: \((\d+)\))?$", re.MULTILINE)
 
@@ -26,28 +28,23 @@ _NAME = re.compile(r"^-- name: (\w+)(?: \((\d+)\))?$", re.MULTILINE)
 class Statement:
     """One named statement; with `columns`, one over rows of that many columns."""
 
-    __slots__ = ("_row", "_texts", "columns", "name", "text")
+    __slots__ = ("_texts", "text")
 
-    def __init__(self, name: str, text: str, columns: int) -> None:
-        self.name = name
+    def __init__(self, text: str, columns: int) -> None:
         self.text = text
-        self.columns = columns
-        self._row = f"({', '.join('?' * columns)})"
-        self._texts: dict[int, str] = {}
+        row = f"({','.join('?' * columns)})"
+        self._texts = {size: text.replace(":rows", ",".join([row] * size)) for size in _GROUPS}
 
-    def padded(self, size: int) -> str:
-        """The text for `size` rows, a power of two."""
-        text = self._texts.get(size)
-        if text is None:
-            text = self._texts[size] = self.text.replace(":rows", ",".join([self._row] * size))
-        return text
+    def over(self, rows: int) -> str:
+        """The text for that many rows, a size of `_GROUPS`."""
+        return self._texts[rows]
 
 
 def _load() -> dict[str, Statement]:
     source = resources.files("bide.stores.sqlite").joinpath("queries.sql").read_text("utf-8")
     parts = _NAME.split(source)[1:]
     return {
-        name: Statement(name, text.strip(), int(columns or 0))
+        name: Statement(text.strip(), int(columns or 0))
         for name, columns, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
     }
 
@@ -77,13 +74,13 @@ def for_rows(
     """Run a statement over rows; gives what it returns."""
     what = statement(name)
     found: list[tuple[Any, ...]] = []
-    for start in range(0, len(rows), ROWS_MAX):
-        chunk = rows[start : start + ROWS_MAX]
-        size = 1 << (len(chunk) - 1).bit_length()
-        flat = list(chain.from_iterable(chunk))
-        flat.extend(chain.from_iterable([chunk[-1]] * (size - len(chunk))))
-        flat.append(len(chunk))
-        found += db.execute(what.padded(size), flat).fetchall()
+    start = 0
+    for size in _GROUPS:
+        stop = len(rows) - (len(rows) - start) % size
+        if stop > start:
+            groups = [tuple(chain(*rows[at : at + size])) for at in range(start, stop, size)]
+            found += db.executemany(what.over(size), groups).fetchall()
+            start = stop
     return found
 
 
