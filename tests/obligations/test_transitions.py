@@ -113,6 +113,5 @@ async def test_terminal_cleanup(story: Story, mode: Mode) -> None:
     assert (execution.owner, execution.due_at) == (None, None)
     assert all(unit.status is UnitStatus.COMPLETED for unit in story.dump.units.values())
     assert not any(story.dump.pending.values())
-    assert story.dump.next_due is None
     assert len(facts(story, JournalKind.SUCCEEDED)) == 1
     assert (story.deaths > 0) == (mode is Mode.RESTARTED)

@@ -97,10 +97,6 @@ class Codec(ABC, Generic[T]):
         """Give the declared name of the variant that a value is of; None if it is of none."""
         return None
 
-    def encode_json(self, value: object) -> bytes:
-        """Turn a JSON value from outside into the bytes that are stored."""
-        return self.encode(self.parse(value))
-
     def digest(self, value: T, data: bytes) -> bytes:
         """Hash the canonical text (SHA-256): equal exactly for equal values."""
         return sha256(self.canonical(value, data)).digest()

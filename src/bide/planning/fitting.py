@@ -26,7 +26,7 @@ _DEPTH_MAX: Final = 16
 
 def boundaries_of(plan: Plan) -> Iterator[StoredBoundary]:
     """The input and the awaits of a plan, as a store keeps them."""
-    shape = "MANY" if plan.input_many else "ONE"
+    shape = "MANY" if plan.input.many else "ONE"
     yield _stored(plan, plan.fingerprint, "", shape, plan.input)
     for boundary in plan.awaits():
         codecs = (boundary.request, boundary.answer, boundary.output)
@@ -50,7 +50,7 @@ def misfit(stored: StoredBoundary, plan: Plan) -> str | None:
     boundary = place_of(stored, plan)
     if stored.step_id and boundary is None:
         return f"pipeline {plan.pipeline!r} has no await {stored.step_id!r} any more"
-    shape = boundary.shape if boundary else "MANY" if plan.input_many else "ONE"
+    shape = boundary.shape if boundary else "MANY" if plan.input.many else "ONE"
     what = f"await {stored.step_id!r}" if boundary else "the input"
     if shape != stored.shape:
         return f"{what} was {stored.shape} and is {shape}"

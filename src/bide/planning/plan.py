@@ -157,16 +157,6 @@ class Plan:
     #: Old ids of boundaries, and the ids that they have now.
     renamed: Mapping[str, str]
 
-    @property
-    def input_many(self) -> bool:
-        """Whether it takes a stream."""
-        return self.input.many
-
-    @property
-    def output_many(self) -> bool:
-        """Whether its result is a stream."""
-        return self.output.many
-
     @cached_property
     def positions(self) -> tuple[PlanStep | PlanAwait, ...]:
         """Everything that runs or waits, by its position."""
@@ -200,11 +190,6 @@ class Plan:
     @cached_property
     def _awaits_by_id(self) -> Mapping[str, PlanAwait]:
         return {boundary.id: boundary for boundary in self.awaits()}
-
-    @property
-    def has_await(self) -> bool:
-        """Whether it needs the durable mode."""
-        return bool(self._awaits_by_id)
 
     def steps(self) -> Iterator[PlanStep]:
         """Give the functions, in order."""

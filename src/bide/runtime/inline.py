@@ -45,7 +45,7 @@ async def run_inline(plan: Plan, value: Any, resources: Mapping[ResourceKey, obj
         )
     start = plan.input.decode(plan.input.encode(value))
     calls = _DirectCalls(secrets.token_hex(8), resources)
-    if plan.input_many:
+    if plan.input.many:
         start = Stream(_pages(start))
     ended = await flow.run(plan.elements, start, calls)
     if not isinstance(ended.value, Stream):

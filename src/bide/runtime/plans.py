@@ -26,7 +26,7 @@ class Stretch:
     @cached_property
     def is_plain(self) -> bool:
         """True when one thread can run it in one go: one value all through, nothing async."""
-        if self.base is None and self.plan.input_many:
+        if self.base is None and self.plan.input.many:
             return False
         if self.base is not None and (self.base.per_item or self.base.output.many):
             return False

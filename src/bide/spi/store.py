@@ -394,10 +394,6 @@ class Store(Protocol):
         """
         ...
 
-    async def next_due(self, fingerprints: frozenset[str]) -> int | None:
-        """When the next execution that could be claimed is due; None when there is none."""
-        ...
-
     async def retire(self, older_than: int, limit: int) -> int:
         """Delete terminal executions that ended before `older_than`, with all their rows but the
         submit key; dead letters and refusals that never had one as well. Gives how many executions.

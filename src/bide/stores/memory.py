@@ -611,18 +611,6 @@ class MemoryStore:
             expired[:limit], left_open[:limit], [id for _, id in units[:limit]], early[:limit]
         )
 
-    async def next_due(self, fingerprints: frozenset[str]) -> int | None:
-        """The earliest time at which `claim` would find something."""
-        await asyncio.sleep(0)
-        return min(
-            (
-                execution.due_at
-                for execution in self.data.executions.values()
-                if execution.due_at is not None and execution.fingerprint in fingerprints
-            ),
-            default=None,
-        )
-
     async def retire(self, older_than: int, limit: int) -> int:
         """Delete what ended before `older_than`, the longest ended first."""
         await asyncio.sleep(0)

@@ -140,7 +140,6 @@ def test_what_is_written_is_read_again(form: Any, value: object, stored: bytes) 
     assert stored == codec.encode(value)
     assert value == codec.decode(stored)
     assert value == codec.parse(json.loads(stored))
-    assert stored == codec.encode_json(json.loads(stored))
     assert codec.digest(value, stored) == codec.digest(codec.parse(json.loads(stored)), stored)
 
 
@@ -186,7 +185,7 @@ def test_a_literal_discriminates_from_outside() -> None:
     """Clients that know the discriminator need no tag; the stored form has it."""
     codec = codec_of(Pet)
 
-    assert codec.encode_json({"kind": "cat", "name": "Tom"}) == (
+    assert codec.encode(codec.parse({"kind": "cat", "name": "Tom"})) == (
         b'{"cat":{"kind":"cat","name":"Tom"}}'
     )
     assert codec.parse({"cat": {"name": "Tom"}}) == Cat(name="Tom")

@@ -109,8 +109,7 @@ def test_the_matrix(built: Callable[[], Pipeline[Any, Any]], output: str, *, man
     """Everything that may follow something compiles, to one value or to a stream."""
     plan = plan_of(built())
 
-    assert (output, many) == (plan.output.item.name, plan.output_many)
-    assert plan.output.many == many
+    assert (output, many) == (plan.output.item.name, plan.output.many)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +168,6 @@ def test_boundaries_are_found() -> None:
     plan = plan_of(Pipeline("p", Row, renamed={"ask": "ask-nicely"}).wait(asked).then(price))
     [planned] = plan.awaits()
 
-    assert plan.has_await
     assert plan.await_of(asked) is plan.await_by_id("ask-nicely") is planned
     assert plan.await_by_id("ask") is plan.by_name("ask") is plan.by_name("Ask nicely") is planned
     assert plan.by_name("price") is plan.positions[1]
@@ -237,7 +235,7 @@ def test_an_await_and_a_yielding_function_are_branches_after_one_value() -> None
     yielded = JUDGED.then(branch(failed_twice).branch(expand))
 
     assert isinstance(asked.branches[0], PlanAwait)
-    assert plan_of(yielded).output_many
+    assert plan_of(yielded).output.many
     assert asked.branches[0].boundary is appeal
 
 
@@ -246,7 +244,7 @@ def test_a_stream_is_divided_item_by_item() -> None:
     route = route_of(STREAM_JUDGED.then(branch(failed).keep(Report)))
 
     assert (route.per_item, route.yields) == (True, False)
-    assert plan_of(STREAM_JUDGED.then(either)).output_many
+    assert plan_of(STREAM_JUDGED.then(either)).output.many
 
 
 def test_kept_variants_keep_their_declared_names() -> None:
@@ -298,7 +296,7 @@ def test_a_collected_stream_has_gaps() -> None:
     assert planned.output.name == "Report"
     assert sorted(planned.gives.variants) == ["Answered", "Missing"]
     assert (planned.collect, planned.unit_timeout_ms) == (Collect(tolerate="5%"), 172_800_000)
-    assert plan_of(STREAM.wait(asked).then(branch(answered).branch(missing))).output_many
+    assert plan_of(STREAM.wait(asked).then(branch(answered).branch(missing))).output.many
 
 
 def test_a_projection_decides_what_goes_on() -> None:

@@ -168,7 +168,7 @@ class SegmentTask:
             return Stream(self._answers(base.number))
         value = start_value(self._stretch, body)
         starts_many = (
-            self._stretch.base.output.many if self._stretch.base else self._stretch.plan.input_many
+            self._stretch.base.output.many if self._stretch.base else self._stretch.plan.input.many
         )
         return Stream(self._pages(value)) if starts_many else value
 

@@ -220,11 +220,3 @@ class Reads:
     async def standing(self) -> list[Standing]:
         """How many stand under which fingerprint."""
         return [Standing(*row) for row in await self._read("standing")]
-
-    # --- upkeep -------------------------------------------------------------------------------
-
-    async def next_due(self, fingerprints: frozenset[str]) -> int | None:
-        """When the next execution is due."""
-        [row] = await self._read("next_due", sorted(fingerprints))
-        due: int | None = row[0]
-        return due

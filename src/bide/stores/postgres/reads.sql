@@ -205,24 +205,3 @@ union all
 select e.pipeline, u.fingerprint, u.step_id, count(*) from bide.units u
 join bide.executions e on e.id = u.execution and e.status = 3
 where u.status = 1 group by 1, 2, 3
-
--- name: next_due
--- The first of each fingerprint and tenant, which the index gives one after another: what is due
--- behind it is not read.
-with recursive first (fingerprint, tenant, due_at) as (
-    select found.* from unnest($1::text[]) wanted (fingerprint)
-    cross join lateral (
-        select e.fingerprint, e.tenant, e.due_at from bide.executions e
-        where e.fingerprint = wanted.fingerprint and e.due_at is not null
-        order by e.tenant, e.due_at limit 1
-    ) found
-    union all
-    select found.* from first
-    cross join lateral (
-        select e.fingerprint, e.tenant, e.due_at from bide.executions e
-        where e.fingerprint = first.fingerprint and e.tenant > first.tenant
-            and e.due_at is not null
-        order by e.tenant, e.due_at limit 1
-    ) found
-)
-select min(first.due_at) from first

@@ -376,15 +376,6 @@ class SqliteStore:
 
         return await self._read(work)
 
-    async def next_due(self, fingerprints: frozenset[str]) -> int | None:
-        """When the next execution is due."""
-
-        def work(db: apsw.Connection) -> int | None:
-            found = [fetch_one(db, "next_due", (each,)) for each in fingerprints]
-            return min((row[0] for row in found if row and row[0] is not None), default=None)
-
-        return await self._read(work)
-
     async def retire(self, older_than: int, limit: int) -> int:
         """Delete executions that ended long ago.
 

@@ -180,7 +180,6 @@ class Dump(NamedTuple):
     pending: dict[str, list[Asked]]
     counts: dict[ExecutionStatus, int]
     overdue: Overdue
-    next_due: int | None
     #: Under the keys that the suite uses.
     correlations: dict[str, list[Correlated]]
 
@@ -355,7 +354,6 @@ class Driver:
             {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
             {s: n for s, n in (await store.count_by_status(None, None)).items() if n},
             await store.overdue(LIMIT),
-            await store.next_due(FINGERPRINTS),
             dict(zip(KEYS, await store.correlated(TENANT, KEYS), strict=True)),
         )  # fmt: skip
         for tenant in tenants:

@@ -13,7 +13,6 @@ from bide.engine.moves import (
     NewInteraction,
     Park,
     Received,
-    Retry,
     StoreResults,
     Submitted,
 )
@@ -23,14 +22,10 @@ from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome
 from bide.spi.store import Asked, ExecutionQuery, ItemKey, Overdue, PendingQuery
 from bide.testing.store_contract.harness import (
     DAY,
-    FINGERPRINTS,
-    FOREIGN,
     HOUR,
-    LEASE_MS,
     LIMIT,
     MINUTE,
     OTHER_TENANT,
-    START,
     TENANT,
     Driver,
     answer,
@@ -353,34 +348,6 @@ class TestUpkeep:
         assert statuses == [
             InteractionStatus.TIMED_OUT, InteractionStatus.TIMED_OUT, InteractionStatus.CANCELLED,
         ]  # fmt: skip
-
-    async def test_next_due(self, driver: Driver) -> None:
-        """The next time at which a claim would find something: ready, to be retried, abandoned."""
-        store = driver.store
-        assert await store.next_due(FINGERPRINTS) is None
-        first = (await driver.running()).execution
-        lease_ends = driver.clock() + LEASE_MS
-        assert await store.next_due(FINGERPRINTS) == lease_ends
-        second = (await driver.running()).execution
-        await driver.one(Retry(second.id, second.fence, 0, 1, MINUTE // 6, "down"))
-        assert await store.next_due(FINGERPRINTS) == driver.clock() + MINUTE // 6
-        await driver.submit()
-        assert await store.next_due(frozenset({START})) == driver.clock()
-
-        await driver.one(Finish(first.id, first.fence, 1, b"1"))
-
-        assert await store.next_due(frozenset({FOREIGN})) is None
-        assert await store.next_due(frozenset()) is None
-
-    async def test_next_due_of_what_waits(self, driver: Driver) -> None:
-        """What waits for an answer, or has ended, is due for nobody."""
-        await driver.parked()
-        await driver.parked_stream(2)
-        await driver.succeeded()
-        await driver.failed()
-        await driver.cancelled()
-
-        assert await driver.store.next_due(FINGERPRINTS) is None
 
     async def test_retire(self, driver: Driver) -> None:
         """Terminal executions go with all their rows, in bounded batches; others stay."""
