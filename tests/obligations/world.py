@@ -233,7 +233,10 @@ class World:
             dump = await driver.dump()
             check_invariants(dump)
             [id_] = dump.executions
-            answers = {unit: await store.answers(*unit, 0, 100) for unit in dump.units}
+            answers = {
+                unit.id: await store.answers(unit.tenant, unit.id, 0, 100)
+                for unit in dump.units.values()
+            }
             return Story(dump, id_, listed, answers, self.deaths)
         finally:
             await store.close()

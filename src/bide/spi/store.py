@@ -269,14 +269,16 @@ class Store(Protocol):
         ...
 
     async def answers(
-        self, execution: ExecutionId, unit: int, first_item: int, limit: int
+        self, tenant: str, unit: UnitId, first_item: int, limit: int
     ) -> list[Interaction]:
         """The items of a unit from `first_item` on, in order, answered or not: the last generation
         of each, with its answer, without its request.
         """
         ...
 
-    async def askings(self, unit: UnitId, first_item: int, limit: int) -> list[Interaction]:
+    async def askings(
+        self, tenant: str, unit: UnitId, first_item: int, limit: int
+    ) -> list[Interaction]:
         """The last asking for each item of a unit from `first_item` on, by item, whole."""
         ...
 

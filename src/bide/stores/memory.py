@@ -297,22 +297,19 @@ class MemoryStore:
         return self.data.inputs[execution] if self._owned(tenant, execution) else None
 
     async def answers(
-        self, execution: ExecutionId, unit: int, first_item: int, limit: int
+        self, tenant: str, unit: UnitId, first_item: int, limit: int
+    ) -> list[Interaction]:
+        """The last asking for each item from `first_item` on, without its request."""
+        found = await self.askings(tenant, unit, first_item, limit)
+        return [replace(interaction, request=None) for interaction in found]
+
+    async def askings(
+        self, tenant: str, unit: UnitId, first_item: int, limit: int
     ) -> list[Interaction]:
         """The last asking for each item from `first_item` on."""
         await asyncio.sleep(0)
-        items = [
-            replace(interaction, request=None)
-            for interaction in self.data.interactions_of(UnitId(execution, unit))
-            if interaction.item >= first_item
-        ]
-        return items[:limit]
-
-    async def askings(self, unit: UnitId, first_item: int, limit: int) -> list[Interaction]:
-        """Items from `first_item` on."""
-        await asyncio.sleep(0)
-        found = [one for one in self.data.interactions_of(unit) if one.item >= first_item]
-        return found[:limit]
+        items = self.data.interactions_of(unit) if self._owned(tenant, unit.execution) else ()
+        return [one for one in items if one.item >= first_item][:limit]
 
     async def results(
         self, tenant: str, execution: ExecutionId, first_item: int, limit: int

@@ -298,7 +298,9 @@ class Walk(RuleBasedStateMachine):
         known = [each for each in self.units_of(source) if each.total is not None]
         old = known[-1] if known else None
         items = (
-            self.run(self.driver.store.askings(old.id, first, rng.choice([1, 2]))) if old else []
+            self.run(self.driver.store.askings(TENANT, old.id, first, rng.choice([1, 2])))
+            if old
+            else []
         )
         total = old.total if old and old.total is not None else 1
         done = old is not None and old.status is UnitStatus.COMPLETED
@@ -342,7 +344,7 @@ class Walk(RuleBasedStateMachine):
             assert set(resumed.values()) <= {1}  # I3
             assert sorted(resumed) == list(range(1, now.executions[id].resumed + 1))
         for unit in now.units.values():
-            rows = self.run(self.driver.store.answers(*unit.id, 0, 100))
+            rows = self.run(self.driver.store.answers(TENANT, unit.id, 0, 100))
             items = [row.item for row in rows]
             assert items == list(range(unit.appended))  # I4
 

@@ -32,7 +32,7 @@ from bide.errors import (
     ReplayMismatch,
     StoreUnavailable,
 )
-from bide.model.ids import format_execution
+from bide.model.ids import UnitId, format_execution
 from bide.model.records import Reject, Unit
 from bide.model.status import UnitStatus
 from bide.planning import flow
@@ -112,7 +112,7 @@ class SegmentTask:
         old = next((one for one in of_source if one.step_id == unit.step_id), None)
         first, size = unit.appended, self._tools.settings.page_items
         while old is not None and old.total is not None:
-            items = await self._tools.store.askings(old.id, first, size)
+            items = await self._tools.store.askings(self.execution.tenant, old.id, first, size)
             if first + len(items) < min(old.total, first + size):
                 break
             move = TakeOver(
@@ -177,13 +177,14 @@ class SegmentTask:
         for start in range(0, len(items), size):
             yield items[start : start + size]
 
-    async def _answers(self, unit: int) -> AsyncIterator[Page]:
+    async def _answers(self, number: int) -> AsyncIterator[Page]:
         """The answers of a unit by item, a page at a time."""
         base = self._stretch.base
         assert base is not None
+        unit = UnitId(self.execution.id, number)
         size, first = self._tools.settings.page_items, 0
         while True:
-            page = await self._tools.store.answers(self.execution.id, unit, first, size)
+            page = await self._tools.store.answers(self.execution.tenant, unit, first, size)
             if page:
                 try:
                     yield [given_of(base, each) for each in page]

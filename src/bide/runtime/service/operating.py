@@ -84,7 +84,7 @@ class Operating(Operations):
             if asks is None or unit.per_item != asks.per_item or not same:
                 return "the boundary asks in another shape"
             first = 0
-            while page := await self._store.answers(execution.id, number, first, PAGE):
+            while page := await self._store.answers(execution.tenant, unit.id, first, PAGE):
                 for body in filter(None, map(taken, page)):
                     codec.decode(body)
                 first = page[-1].item + 1

@@ -67,15 +67,17 @@ class Reads:
         return rows[0][0] if rows else None
 
     async def answers(
-        self, execution: ExecutionId, unit: int, first_item: int, limit: int
+        self, tenant: str, unit: UnitId, first_item: int, limit: int
     ) -> list[Interaction]:
         """A page of a unit's answers, by item."""
-        rows = await self._read("answers_page", execution, unit, first_item, limit)
+        rows = await self._read("answers_page", tenant, *unit, first_item, limit)
         return [interaction_of(row) for row in rows]
 
-    async def askings(self, unit: UnitId, first_item: int, limit: int) -> list[Interaction]:
+    async def askings(
+        self, tenant: str, unit: UnitId, first_item: int, limit: int
+    ) -> list[Interaction]:
         """A page of a unit's items."""
-        rows = await self._read("askings_page", *unit, first_item, limit)
+        rows = await self._read("askings_page", tenant, *unit, first_item, limit)
         return [interaction_of(row) for row in rows]
 
     async def results(

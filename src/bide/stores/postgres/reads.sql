@@ -14,13 +14,15 @@ where i.execution = $2
 -- pieces, and never sorted as a whole.
 select distinct on (i.item) {interactions i|request=null}
 from bide.interactions i
-where i.execution = $1 and i.unit = $2 and i.item >= $3 and i.item < $3::bigint + $4
+where i.execution = $2 and i.unit = $3 and i.item >= $4 and i.item < $4::bigint + $5
+    and i.tenant = $1
 order by i.item, i.generation desc
 
 -- name: askings_page
 select distinct on (i.item) {interactions i}
 from bide.interactions i
-where i.execution = $1 and i.unit = $2 and i.item >= $3 and i.item < $3::bigint + $4
+where i.execution = $2 and i.unit = $3 and i.item >= $4 and i.item < $4::bigint + $5
+    and i.tenant = $1
 order by i.item, i.generation desc
 
 -- name: results_page

@@ -139,7 +139,7 @@ select execution, unit, item, max(generation), tenant, step_id, status, group_na
     deadline_at, created_at, updated_at, key, null, fallback, answer, output, answer_digest, actor,
     source, duplicates, refusals, error_code, error_message, correlation
 from interactions
-where execution = ? and unit = ? and item >= ?
+where execution = ? and unit = ? and item >= ? and tenant = ?
 group by item order by item limit ?
 
 -- name: askings_page
@@ -147,7 +147,7 @@ select execution, unit, item, max(generation), tenant, step_id, status, group_na
     deadline_at, created_at, updated_at, key, request, fallback, answer, output, answer_digest,
     actor, source, duplicates, refusals, error_code, error_message, correlation
 from interactions
-where execution = ? and unit = ? and item >= ?
+where execution = ? and unit = ? and item >= ? and tenant = ?
 group by item order by item limit ?
 
 -- name: results_page

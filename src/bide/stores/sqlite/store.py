@@ -194,15 +194,17 @@ class SqliteStore:
         return row[0] if row else None
 
     async def answers(
-        self, execution: ExecutionId, unit: int, first_item: int, limit: int
+        self, tenant: str, unit: UnitId, first_item: int, limit: int
     ) -> list[Interaction]:
         """A page of a unit's answers, by item."""
-        keys = (execution, unit, first_item, limit)
-        return [interaction_of(row) for row in await self._fetch("answers_page", keys)]
+        rows = await self._fetch("answers_page", (*unit, first_item, tenant, limit))
+        return [interaction_of(row) for row in rows]
 
-    async def askings(self, unit: UnitId, first_item: int, limit: int) -> list[Interaction]:
+    async def askings(
+        self, tenant: str, unit: UnitId, first_item: int, limit: int
+    ) -> list[Interaction]:
         """A page of a unit's items."""
-        rows = await self._fetch("askings_page", (*unit, first_item, limit))
+        rows = await self._fetch("askings_page", (*unit, first_item, tenant, limit))
         return [interaction_of(row) for row in rows]
 
     async def results(

@@ -309,7 +309,7 @@ class TestDeadline:
 
         await driver.do(*[Expire(id) for id in (await driver.store.overdue(10)).expired])
 
-        rows = await driver.store.answers(stream.id, 1, 0, 10)
+        rows = await driver.store.answers(TENANT, stream.unit, 0, 10)
         assert [row.output or row.answer for row in rows] == [b'"nobody"', b"1", b'"nobody"']
         assert (await driver.execution(stream.id)).status is ExecutionStatus.QUEUED
 

@@ -656,7 +656,7 @@ class TestDurability:
             assert [told(one) for one in outcomes] == ["made"] * 500 + ["duplicate"] * 5
 
         assert (await driver.execution(stream.id)).status is ExecutionStatus.QUEUED
-        page = await driver.store.answers(stream.id, 1, 1_500, 500)
+        page = await driver.store.answers(TENANT, stream.unit, 1_500, 500)
         assert [row.answer for row in page] == [b"%d" % item for item in range(1_500, 2_000)]
 
 

@@ -256,7 +256,7 @@ class TestEarlyAnswer:
 
         await driver.one(answer_by_key(driver, "l", b"20"))
 
-        rows = await driver.store.answers(stream.id, 1, 0, 10)
+        rows = await driver.store.answers(TENANT, stream.unit, 0, 10)
         assert [row.answer for row in rows] == [b"10", b"20", b"30"]
         assert (await driver.execution(stream.id)).status is ExecutionStatus.QUEUED
 

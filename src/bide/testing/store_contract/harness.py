@@ -377,7 +377,7 @@ class Driver:
         dump.results[id] = await store.results(tenant, id, 0, LIMIT)
         for unit in await store.units(tenant, id):
             dump.units[unit.id] = unit
-            items = await store.askings(unit.id, 0, LIMIT)
+            items = await store.askings(tenant, unit.id, 0, LIMIT)
             ids = [
                 item.id._replace(generation=n) for item in items for n in range(item.generation + 1)
             ]
@@ -430,7 +430,7 @@ async def take_over(
     driver: Driver, claimed: Claimed, old: Unit, first: int, limit: int
 ) -> TakeOver:
     """A batch of what it takes over."""
-    items = await driver.store.askings(old.id, first, limit)
+    items = await driver.store.askings(TENANT, old.id, first, limit)
     done = old.status is UnitStatus.COMPLETED
     execution = claimed.execution
     total = old.total or 0

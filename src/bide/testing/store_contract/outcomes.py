@@ -88,7 +88,7 @@ class TestCollect:
                 await driver.one(move)
 
         assert await end_of(driver, stream) == GOES_ON
-        rows = await driver.store.answers(stream.id, 1, 0, 10)
+        rows = await driver.store.answers(TENANT, stream.unit, 0, 10)
         assert [taken(row) for row in rows] == [b"0", None, b"2", None, b"4"]
         assert [missing_because(rows[item]) for item in (1, 3)] == ["declined"] * 2
         facts = await driver.store.journal(TENANT, stream.id)
@@ -170,7 +170,7 @@ class TestCollect:
             Expire(stream.item(0)), answer(stream.item(0)), *answers_to(stream, [1, 2])
         )
 
-        rows = await driver.store.answers(stream.id, 1, 0, 10)
+        rows = await driver.store.answers(TENANT, stream.unit, 0, 10)
         assert outcomes[0] == Settled(stream.item(0))
         assert was(outcomes[1]) is ReceiptOutcome.LATE
         assert await end_of(driver, stream) == GOES_ON
@@ -188,7 +188,9 @@ class TestCollect:
             answer(stream.item(1)._replace(generation=1), failure=DECLINED),
         )
 
-        pages = [await driver.store.answers(stream.id, 1, first, 2) for first in (0, 1, 2, 4)]
+        pages = [
+            await driver.store.answers(TENANT, stream.unit, first, 2) for first in (0, 1, 2, 4)
+        ]
 
         assert await end_of(driver, stream) == GOES_ON
         assert [[(row.item, row.generation) for row in page] for page in pages] == [
@@ -205,7 +207,7 @@ class TestCollect:
 
         await driver.do(*[Expire(id) for id in (await driver.store.overdue(10)).expired])
 
-        rows = await driver.store.answers(stream.id, 1, 0, 10)
+        rows = await driver.store.answers(TENANT, stream.unit, 0, 10)
         assert await end_of(driver, stream) == GOES_ON
         assert [taken(row) for row in rows] == [b'"nobody"', None, b'"nobody"', b'"nobody"']
 
@@ -286,7 +288,7 @@ class TestUnitDeadline:
 
         await driver.one(ExpireUnit(stream.unit))
 
-        rows = await driver.store.answers(stream.id, 1, 0, 10)
+        rows = await driver.store.answers(TENANT, stream.unit, 0, 10)
         assert await end_of(driver, stream) == GOES_ON
         assert [taken(row) for row in rows] == [b"0", None, b"2", None]
         assert [missing_because(rows[item]) for item in (1, 3)] == ["timed-out", "declined"]
@@ -308,11 +310,11 @@ class TestUnitDeadline:
         await driver.do(*answers_to(stream, [1]))
         driver.clock.advance(HOUR + 1)
         await driver.one(ExpireUnit(stream.unit))
-        before = await driver.store.answers(stream.id, 1, 0, 10)
+        before = await driver.store.answers(TENANT, stream.unit, 0, 10)
 
         await driver.do(*[CloseBehind(id) for id in (await driver.store.overdue(10)).left_open])
 
-        behind = await driver.store.answers(stream.id, 1, 0, 10)
+        behind = await driver.store.answers(TENANT, stream.unit, 0, 10)
         expected = [b'"nobody"', b"1", b'"nobody"']
         assert await end_of(driver, stream) == GOES_ON
         assert [taken(row) for row in before] == [taken(row) for row in behind] == expected

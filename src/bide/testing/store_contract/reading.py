@@ -16,7 +16,7 @@ from bide.engine.moves import (
     StoreResults,
     Submitted,
 )
-from bide.model.ids import ExecutionId, InteractionId
+from bide.model.ids import ExecutionId, InteractionId, UnitId
 from bide.model.records import replace
 from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome
 from bide.spi.store import Asked, ExecutionQuery, ItemKey, Overdue, PendingQuery
@@ -381,7 +381,7 @@ class TestUpkeep:
             assert await store.units(TENANT, id) == []
             assert await store.journal(TENANT, id) == []
             assert await store.dead_letter(TENANT, id) is None
-            assert await store.answers(id, 1, 0, 10) == []
+            assert await store.answers(TENANT, UnitId(id, 1), 0, 10) == []
         assert await store.interactions_by_id(TENANT, [stream.item(0)]) == [None]
         assert await store.refusals(TENANT, stream.item(0)) == []
 
@@ -499,7 +499,7 @@ class TestHandle:
         store, nobody = driver.store, driver.new_id()
 
         assert await store.claim(driver.offer(limit=limit)) == []
-        assert await store.answers(nobody, 1, 0, limit) == []
+        assert await store.answers(TENANT, UnitId(nobody, 1), 0, limit) == []
         assert await store.results(TENANT, nobody, 0, limit) == []
         assert await store.overdue(limit) == Overdue([], [], [], [])
         assert await store.retire(driver.clock(), limit) == 0

@@ -114,7 +114,7 @@ class TestRedrive:
     async def test_takes_answers_over(self, driver: Driver) -> None:
         """Items keep their answers; the others are asked anew, with deadlines as long as before."""
         stream = await _failed_stream(driver)
-        old_rows = await driver.store.askings(stream.unit, 0, 9)
+        old_rows = await driver.store.askings(TENANT, stream.unit, 0, 9)
         driver.clock.advance(HOUR)
         claimed, old = await taking_over(driver, stream.unit)
         assert claimed.reopened is not None
@@ -132,7 +132,7 @@ class TestRedrive:
         assert {row.deadline_at for row in rows} == {driver.clock() + DAY}
         assert [row.request for row in rows] == [row.request for row in old_rows[1:]]
         assert all(row.error_code is None and row.answer_digest is None for row in rows)
-        kept, *_ = await driver.store.answers(claimed.execution.id, 1, 0, 9)
+        kept, *_ = await driver.store.answers(TENANT, UnitId(claimed.execution.id, 1), 0, 9)
         assert (kept.answer, kept.actor, kept.answer_digest) == (
             b'"first"', "ada", old_rows[0].answer_digest,
         )  # fmt: skip
@@ -148,7 +148,7 @@ class TestRedrive:
 
         [resumed] = await driver.claim()
         assert (resumed.execution.id, resumed.execution.resumed) == (new.id, 1)
-        rows = await driver.store.answers(new.id, 1, 0, 9)
+        rows = await driver.store.answers(TENANT, UnitId(new.id, 1), 0, 9)
         assert [row.answer for row in rows] == [b'"first"', b"1", b"2"]
 
     async def test_resumes_a_complete_unit_at_once(self, driver: Driver) -> None:
@@ -339,9 +339,9 @@ class TestAskAgain:
 
         receipts = [expect(one, Received).outcome for one in outcomes]
         assert receipts == [ReceiptOutcome.LATE, ReceiptOutcome.APPLIED]
-        rows = await driver.store.answers(failed.execution, 1, 0, 9)
+        rows = await driver.store.answers(TENANT, UnitId(failed.execution, 1), 0, 9)
         assert [row.answer for row in rows] == [b'"first"', b'"new"', None]
-        items = await driver.store.askings(UnitId(failed.execution, 1), 0, 9)
+        items = await driver.store.askings(TENANT, UnitId(failed.execution, 1), 0, 9)
         assert [row.id[2:] for row in items] == [(0, 0), (1, 1), (2, 0)]
 
     async def test_takes_part_in_its_unit(self, driver: Driver) -> None:

@@ -160,7 +160,7 @@ class TestStream:
             await driver.do(*answers_to(stream, [item]))
 
         assert (await driver.execution(stream.id)).status is ExecutionStatus.QUEUED
-        read = await driver.store.answers(stream.id, 1, 0, 10)
+        read = await driver.store.answers(TENANT, stream.unit, 0, 10)
         assert [row.answer for row in read] == [b"%d" % item for item in range(5)]
         assert [row.request for row in read] == [None] * 5
 
@@ -211,7 +211,7 @@ class TestStream:
         assert (resumed.status, resumed.resumed) == (ExecutionStatus.QUEUED, 1)
         assert (unit.status, unit.total) == (UnitStatus.COMPLETED, 0)
         assert JournalKind.PARKED not in {fact.kind for fact in facts}
-        assert await driver.store.answers(stream.id, 1, 0, 10) == []
+        assert await driver.store.answers(TENANT, stream.unit, 0, 10) == []
         [claimed] = await driver.claim()
         assert (claimed.base, claimed.body) == (unit, None)
 
@@ -220,7 +220,9 @@ class TestStream:
         stream = await driver.stream(5, fallback=b'"nobody"')
         await driver.do(*answers_to(stream, [3, 0, 1]))
 
-        pages = [await driver.store.answers(stream.id, 1, first, 2) for first in (0, 2, 4, 5)]
+        pages = [
+            await driver.store.answers(TENANT, stream.unit, first, 2) for first in (0, 2, 4, 5)
+        ]
 
         rows = [row for page in pages for row in page]
         assert [[row.item for row in page] for page in pages] == [[0, 1], [2, 3], [4], []]
