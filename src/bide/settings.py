@@ -4,7 +4,9 @@ Every bound of the wire contract stands here with its default, so that an error 
 setting that it met. Durations are milliseconds where the name ends in `_ms`.
 """
 
-from pydantic import Field
+from pathlib import Path
+
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 KIB = 1024
@@ -91,4 +93,17 @@ class Settings(BaseSettings):
     )
     batch_max_lines: int = Field(
         default=10_000, ge=1, description="Completions of one NDJSON batch, at most."
+    )
+    keyring_file: Path | None = Field(
+        default=None,
+        description="File of the keys that resume tokens and links are signed with; it is read"
+        " again when it changes.",
+    )
+    keyring: SecretStr | None = Field(
+        default=None, description="The same in place of a file: the keyring's JSON itself."
+    )
+    callback_base_url: str = Field(
+        default="",
+        description="Where this API is reached from outside, for callbacks and links:"
+        " https://host or https://host/path.",
     )

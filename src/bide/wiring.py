@@ -1,14 +1,16 @@
 """From configuration to a runtime: the only module that names concrete stores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bide.errors import DefinitionError
 from bide.planning.hints import ResourceKey
+from bide.planning.plan import Plan
 from bide.runtime.clock import system_clock
 from bide.runtime.plans import Plans
 from bide.runtime.runtime import Resource, Runtime
+from bide.security.desk import HOW, TokenDesk
 from bide.settings import Settings
 from bide.spi.store import Store
 from bide.stores.address import shown
@@ -26,9 +28,34 @@ def open_runtime(
     resources: Sequence[Resource] = (),
     given: Mapping[ResourceKey, object],
 ) -> Runtime:
-    """Put a runtime together; nothing is opened before its `start`."""
-    store = store_of(url)
-    return Runtime(store, plans, settings, system_clock, resources=resources, given=given)
+    """Put a runtime together; nothing is opened before its `start`.
+
+    Raises:
+        DefinitionError: a keyring is named that cannot be read, or none is and an await needs one.
+    """
+    tokens = TokenDesk.of(settings)
+    check_tokens(plans.versions, tokens)
+    return Runtime(
+        store_of(url), plans, settings, system_clock,
+        tokens=tokens, resources=resources, given=given,
+    )  # fmt: skip
+
+
+def check_tokens(plans: Iterable[Plan], tokens: TokenDesk) -> None:
+    """Refuse to start where an await hands out tokens and no key could sign them.
+
+    Raises:
+        DefinitionError: names the await and what to do.
+    """
+    if tokens.is_open:
+        return
+    for plan in plans:
+        for boundary in plan.awaits():
+            if boundary.transport.needs_token:
+                raise DefinitionError(
+                    f"await {boundary.name!r} of pipeline {plan.title!r} sends resume tokens, and"
+                    f" there is no keyring; {HOW}"
+                )
 
 
 def store_of(url: str) -> Store:

@@ -143,10 +143,10 @@ async def test_a_store_that_fails_midway_gives_the_rest_unavailable(
     monkeypatch.setattr(completing, "LINES_AT_ONCE", 3)
     complete_many, calls = served.service.complete_many, []
 
-    async def failing(tenant: str, completions: Sequence[Completion]):
+    async def failing(tenant: str, completions: Sequence[Completion], **by: Any):
         calls.append(len(completions))
         if len(calls) == 1:
-            return await complete_many(tenant, completions)
+            return await complete_many(tenant, completions, **by)
         if failure is not None:
             raise failure
         return [None] * len(completions)
@@ -178,7 +178,7 @@ async def test_a_store_that_takes_part_of_a_commit(
     """Receipts and `unavailable` may alternate, as the commits went."""
     asked = await park()
 
-    async def partly(tenant: str, completions: Sequence[Completion]):
+    async def partly(tenant: str, completions: Sequence[Completion], **by: Any):
         [done] = await type(served.service).complete_many(served.service, tenant, completions[:1])
         return [done, None]
 
@@ -195,7 +195,7 @@ async def test_a_single_completion_that_the_store_refuses(
     """503 says when to come again, and that nothing was taken in."""
     asked = await park()
 
-    async def away(*_: Any):
+    async def away(*_: Any, **by: Any):
         raise StoreUnavailable("the disk is full")
 
     monkeypatch.setattr(served.service, "complete", away)
@@ -217,10 +217,10 @@ async def test_completions_that_wait_are_bounded(
     arrived, go_on = asyncio.Event(), asyncio.Event()
     complete = served.service.complete
 
-    async def slow(tenant: str, completion: Completion):
+    async def slow(tenant: str, completion: Completion, **by: Any):
         arrived.set()
         await go_on.wait()
-        return await complete(tenant, completion)
+        return await complete(tenant, completion, **by)
 
     monkeypatch.setattr(served.service, "complete", slow)
     body = {"interactionId": asked["interactionId"], "responsePayload": {"accepted": {}}}

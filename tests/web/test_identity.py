@@ -80,9 +80,9 @@ async def test_the_actor_is_the_principal(
     seen = []
     complete = service.complete
 
-    async def spy(tenant: str, completion: Completion):
+    async def spy(tenant: str, completion: Completion, **by: Any):
         seen.append(completion.actor)
-        return await complete(tenant, completion)
+        return await complete(tenant, completion, **by)
 
     monkeypatch.setattr(service, "complete", spy)
     answer = await known.post(
@@ -131,8 +131,9 @@ async def test_only_those_who_are_asked_may_answer(known: httpx.AsyncClient, fie
     assert admitted.json()["receipt"] == "applied"
 
 
-async def test_a_token_that_says_nothing_opens_nothing(known: httpx.AsyncClient):
-    """Adding a token does not lead past the check of groups."""
+@pytest.mark.parametrize("user", ["ada", "bob"])
+async def test_a_token_that_is_none_opens_nothing(known: httpx.AsyncClient, user: str):
+    """A bad token is refused whoever brings it, and leads nobody past the check of groups."""
     asked = await parked(known)
     body = {
         "interactionId": asked["interactionId"],
@@ -140,9 +141,9 @@ async def test_a_token_that_says_nothing_opens_nothing(known: httpx.AsyncClient)
         "responsePayload": ACCEPTED,
     }
 
-    answer = await known.post("/pipeline/interactions/complete", json=body, headers=as_("bob"))
+    answer = await known.post("/pipeline/interactions/complete", json=body, headers=as_(user))
 
-    problem(answer, 403, "not-allowed")
+    assert problem(answer, 401, "invalid-token")["receipt"] == "rejected"
 
 
 async def test_a_correlation_that_cannot_be_looked_at_is_unknown(known: httpx.AsyncClient):

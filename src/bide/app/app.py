@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
+from msgspec.structs import replace
 from typing_extensions import TypeVar
 
 from bide.app.handles import Execution, interaction_of
@@ -35,6 +36,7 @@ from bide.runtime.plans import Plans
 from bide.runtime.runtime import DEFAULT_CONCURRENCY, Runtime
 from bide.runtime.service import Service
 from bide.runtime.views import ExecutionView, ReceiptCounts, Reply
+from bide.security.tokens import is_token
 from bide.settings import Settings
 from bide.spi.store import Asked, PendingQuery
 from bide.stores.address import shown
@@ -47,6 +49,9 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 DEFAULT_TENANT = "default"
+
+#: Refusals that concern the sender and not the answer.
+_NOT_ALLOWED = {"not-allowed", "invalid-token", "expired-token", "wrong-token", "token-required"}
 Resource = Callable[[], AbstractAsyncContextManager[Any]]
 
 
@@ -406,6 +411,7 @@ class App:
         interaction: Interaction[Any, B],
         answer: B,
         *,
+        resume_token: str | None = None,
         actor: str | None = None,
         tenant: str = DEFAULT_TENANT,
     ) -> Receipt: ...
@@ -415,6 +421,7 @@ class App:
         interaction: str,
         answer: Any,
         *,
+        resume_token: str | None = None,
         actor: str | None = None,
         tenant: str = DEFAULT_TENANT,
     ) -> Receipt: ...
@@ -434,13 +441,15 @@ class App:
         answer: Any,
         *,
         correlation_id: str | None = None,
+        resume_token: str | None = None,
         actor: str | None = None,
         tenant: str = DEFAULT_TENANT,
     ) -> Receipt:
         """Answer a question; durable when this returns. Given an id, the answer may be JSON.
 
         Given an await and a correlation id, the answer may come before its question: it is then
-        kept for it.
+        kept for it. A resume token may stand in the place of an id, or beside what it must then be
+        for; it says whose tenant's question it is. Without one, the caller is trusted.
 
         Returns:
             A receipt that is `applied`, `duplicate` or `buffered`.
@@ -449,11 +458,12 @@ class App:
             CompletionConflict: another answer was admitted before.
             CompletionLate: the deadline has passed, or it ended otherwise.
             CompletionRejected: the answer does not fit; `.errors` says where.
+            NotAllowed: the token is not good, or for another question.
             UnknownInteraction: there is none of that id.
             StoreUnavailable: nothing was acknowledged; try again.
         """
         if not isinstance(interaction, Await):
-            return await self._admitted(tenant, _typed(interaction, answer, actor))
+            return await self._admitted(tenant, _typed(interaction, answer, actor, resume_token))
         self._step_id(interaction)
         return await self._admitted(tenant, _by_key(interaction, correlation_id, answer, actor))
 
@@ -466,20 +476,24 @@ class App:
         actor: str | None = None,
         tenant: str = DEFAULT_TENANT,
     ) -> Receipt:
-        """Report a business failure in the place of an answer; raises like `complete`."""
-        id_ = interaction if isinstance(interaction, str) else interaction.interaction_id
-        return await self._admitted(
-            tenant, Typed(id_, None, actor, failure=(code, message or code))
-        )
+        """Report a business failure in the place of an answer; raises like `complete`.
+
+        A resume token may stand in the place of the question or its id.
+        """
+        typed = _typed(interaction, None, actor)
+        failed = replace(typed, step_id=None, failure=(code, message or code))
+        return await self._admitted(tenant, failed)
 
     async def complete_many(
         self,
-        completions: Iterable[tuple[Interaction[Any, B], B]],
+        completions: Iterable[tuple[Interaction[Any, B] | str, B]],
         *,
         actor: str | None = None,
         tenant: str = DEFAULT_TENANT,
     ) -> list[Receipt]:
         """Answer many questions in shared commits; a receipt each, in order, whatever it says.
+
+        In the place of a question may stand its id or its resume token.
 
         Raises:
             StoreUnavailable: it failed midway; `.receipts` holds those that were committed.
@@ -609,7 +623,7 @@ def raise_for_refusal(reply: Reply) -> Receipt:
             raise CompletionLate(message, receipt=receipt)
         case "unknown":
             raise UnknownInteraction(message, receipt=receipt)
-        case "rejected" if reply.code == "not-allowed":
+        case "rejected" if reply.code in _NOT_ALLOWED:
             raise NotAllowed(message, receipt=receipt)
         case "rejected":
             raise CompletionRejected(message, receipt=receipt, errors=reply.errors)
@@ -621,10 +635,18 @@ def _id_of(interaction: Interaction[Any, Any] | str) -> str:
     return interaction if isinstance(interaction, str) else interaction.interaction_id
 
 
-def _typed(interaction: Interaction[Any, Any] | str, answer: Any, actor: str | None) -> Typed:
-    if isinstance(interaction, str):
-        return Typed(interaction, answer, actor, lenient=True)
-    return Typed(interaction.interaction_id, answer, actor, interaction.step_id)
+def _typed(
+    interaction: Interaction[Any, Any] | str,
+    answer: Any,
+    actor: str | None,
+    resume_token: str | None = None,
+) -> Typed:
+    if not isinstance(interaction, str):
+        id_, step_id = interaction.interaction_id, interaction.step_id
+        return Typed(id_, answer, actor, step_id, resume_token=resume_token)
+    if resume_token is None and is_token(interaction):
+        return Typed("", answer, actor, lenient=True, resume_token=interaction)
+    return Typed(interaction, answer, actor, lenient=True, resume_token=resume_token)
 
 
 def _by_key(

@@ -346,6 +346,7 @@ class BlockingApp:
         interaction: Interaction[Any, B],
         answer: B,
         *,
+        resume_token: str | None = None,
         actor: str | None = None,
         tenant: str = DEFAULT_TENANT,
     ) -> Receipt: ...
@@ -355,6 +356,7 @@ class BlockingApp:
         interaction: str,
         answer: Any,
         *,
+        resume_token: str | None = None,
         actor: str | None = None,
         tenant: str = DEFAULT_TENANT,
     ) -> Receipt: ...
@@ -374,12 +376,15 @@ class BlockingApp:
         answer: Any,
         *,
         correlation_id: str | None = None,
+        resume_token: str | None = None,
         actor: str | None = None,
         tenant: str = DEFAULT_TENANT,
     ) -> Receipt:
         """Answer a question, by correlation id perhaps before it is asked."""
         if correlation_id is None:
-            work = self._app.complete(interaction, answer, actor=actor, tenant=tenant)
+            work = self._app.complete(
+                interaction, answer, resume_token=resume_token, actor=actor, tenant=tenant
+            )
         else:
             work = self._app.complete(
                 interaction, answer, correlation_id=correlation_id, actor=actor, tenant=tenant
@@ -402,7 +407,7 @@ class BlockingApp:
 
     def complete_many(
         self,
-        completions: Iterable[tuple[Interaction[Any, B], B]],
+        completions: Iterable[tuple[Interaction[Any, B] | str, B]],
         *,
         actor: str | None = None,
         tenant: str = DEFAULT_TENANT,

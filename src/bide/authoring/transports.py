@@ -29,6 +29,11 @@ class Transport:
     #: The name on the wire.
     kind: ClassVar[str]
 
+    @property
+    def needs_token(self) -> bool:
+        """Whether an answer must bring the token that went out with its request."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Inbox(Transport):
@@ -66,6 +71,11 @@ class Webhook(Transport):
     callback: str | None = None
     trusted_network: bool = False
 
+    @property
+    def needs_token(self) -> bool:
+        """Yes, unless the network is trusted."""
+        return not self.trusted_network
+
     def __post_init__(self) -> None:
         _check_url("Webhook: url", self.url)
         if self.callback is not None:
@@ -93,6 +103,11 @@ class Kafka(Transport):
     key: Literal["correlationId", "interactionId"] = "correlationId"
     tenants: Sequence[str] = ()
     trusted_network: bool = False
+
+    @property
+    def needs_token(self) -> bool:
+        """Yes, unless the network is trusted."""
+        return not self.trusted_network
 
     def __post_init__(self) -> None:
         for name, topic in (("request", self.request), ("response", self.response)):

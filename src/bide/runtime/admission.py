@@ -37,7 +37,10 @@ from bide.runtime.lookups import LookUps
 from bide.runtime.plans import Plans
 from bide.runtime.segment.guards import guard_bytes, guard_items
 from bide.runtime.texts import MESSAGE_MAX, NAME_MAX, check_text
-from bide.runtime.views import MISSING, Addressee, Completion, Reply
+from bide.runtime.views import MISSING, Completion, Reply
+from bide.security.access import OPERATOR, AccessRefused, Caller, Right, right_of
+from bide.security.desk import TokenDesk
+from bide.security.tokens import Purpose, TokenRefused
 from bide.settings import Settings
 from bide.spi.clock import Clock
 from bide.spi.store import Asked, Correlated, Store
@@ -57,6 +60,11 @@ class Typed(msgspec.Struct, frozen=True):
     #: In place of the id: what the interaction is correlated by, and the await that asks.
     correlation_id: str | None = None
     boundary: Await[Any, Any, Any] | None = None
+    #: The token of the request, which may stand in the place of the id.
+    resume_token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Typed completion of {self.interaction_id or self.correlation_id}>"
 
 
 class _Contents(NamedTuple):
@@ -82,10 +90,19 @@ class _Match(NamedTuple):
 
 
 class _Refusal(Exception):
-    def __init__(self, code: str, detail: str, errors: Sequence[FieldError] = ()) -> None:
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        errors: Sequence[FieldError] = (),
+        *,
+        asked: Asked | None = None,
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.errors = tuple(errors)
+        #: What it was found to be for, where the sender may know that.
+        self.asked = asked
 
 
 _OUTCOMES: dict[ReceiptOutcome, WireOutcome] = {
@@ -113,6 +130,7 @@ class Admission:
         clock: Clock,
         deploys: Deploys,
         new_id: Callable[[], ExecutionId],
+        tokens: TokenDesk,
     ) -> None:
         self._store = store
         self._committer = committer
@@ -121,39 +139,56 @@ class Admission:
         self._clock = clock
         self._deploys = deploys
         self._new_id = new_id
+        self._tokens = tokens
         self._look_ups = LookUps(self._fetch, most=settings.batch_rows)
         self._correlations = LookUps(self._fetch_correlated, most=settings.batch_rows)
         self._given: Counter[tuple[str, str]] = Counter()
 
-    def tally(self, tenant: str, reply: Reply) -> None:
-        """Count a receipt that is given; an edge that refuses by itself calls this too."""
-        if reply.code != "malformed":  # which is an answer and no receipt
+    def _tally(self, tenant: str, reply: Reply | None) -> None:
+        if reply is not None and reply.code != "malformed":  # which is an answer and no receipt
             self._given[tenant, reply.receipt.outcome] += 1
 
     def given(self, tenant: str) -> dict[str, int]:
         """How many completions got which receipt from this process."""
         return {outcome.value: self._given[tenant, outcome.value] for outcome in ReceiptOutcome}
 
-    async def admit_one(self, tenant: str, completion: Completion | Typed) -> Reply | None:
-        """Take in one completion; its commit is shared with other callers', as is its look-up."""
-        reply = await self._admit_one(tenant, completion)
-        if reply is not None:
-            self.tally(tenant, reply)
+    async def admit_one(
+        self, tenant: str, completion: Completion | Typed, by: Caller | None = None
+    ) -> Reply | None:
+        """Take in one completion; its commit is shared with other callers', as is its look-up.
+
+        Args:
+            tenant: whose rows; of a token that may say so itself, the token's.
+            completion: what came.
+            by: who sent it; None for the store's operator, who may answer everything.
+
+        Returns:
+            Its one receipt; None where the store failed, and nothing was acknowledged.
+        """
+        try:
+            right = self._right(tenant, completion, by)
+        except _Refusal as refusal:
+            refused = _rejected(completion, None, refusal)
+            self._tally(tenant, refused)
+            return refused
+        reply = await self._admit_one(completion, right)
+        self._tally(right.tenant, reply)
         return reply
 
-    async def _admit_one(self, tenant: str, completion: Completion | Typed) -> Reply | None:
-        place = self._place(completion)
+    async def _admit_one(self, completion: Completion | Typed, right: Right) -> Reply | None:
+        place = right.interaction or self._place(completion)
         if place is None:
-            return await self._admit_by_key(tenant, completion)
-        boundary, asked = self._known(completion), None
+            return await self._admit_by_key(completion, right)
+        boundary, asked = self._known(completion, right), None
         if boundary is None:
-            asked = await self._look_ups.get((tenant, place))
+            asked = await self._look_ups.get((right.tenant, place))
             if asked is None:
-                return _unknown(completion)
+                return _unknown(completion, place)
             boundary = await self._boundary_of(asked)
         try:
-            contents = self._contents(completion, boundary, asked)
-            move = Admit(place, tenant, *contents)
+            _check_right(right, boundary, asked)
+            contents = self._contents(completion, right, boundary, asked)
+            move = Admit(place, right.tenant, *contents)
             outcome = await self._committer.commit(move)
         except _Refusal as refusal:
             return _rejected(completion, place, refusal)
@@ -162,37 +197,67 @@ class Admission:
         return _reply(completion, place, outcome)
 
     async def admit(
-        self, tenant: str, completions: Sequence[Completion | Typed]
+        self, tenant: str, completions: Sequence[Completion | Typed], by: Caller | None = None
     ) -> list[Reply | None]:
-        """Take in completions; a reply each, in order.
+        """Take in completions; a reply each, in order. Arguments as of `admit_one`.
 
         None stands for what the store failed on: nothing of it was acknowledged.
         """
         replies: list[Reply | None] = [None] * len(completions)
+        rights = [OPERATOR] * len(completions)
+        of_tenant: dict[str, list[int]] = {}
+        for index, completion in enumerate(completions):
+            try:
+                rights[index] = self._right(tenant, completion, by)
+            except _Refusal as refusal:
+                replies[index] = _rejected(completion, None, refusal)
+                self._tally(tenant, replies[index])
+            else:
+                of_tenant.setdefault(rights[index].tenant, []).append(index)
+        for owner, indexes in of_tenant.items():
+            part = await self._admit_of(
+                owner,
+                [completions[index] for index in indexes],
+                [rights[index] for index in indexes],
+            )
+            for index, reply in zip(indexes, part, strict=True):
+                replies[index] = reply
+                self._tally(owner, reply)
+        return replies
+
+    async def _admit_of(
+        self, tenant: str, completions: Sequence[Completion | Typed], rights: Sequence[Right]
+    ) -> list[Reply | None]:
+        """Take in the completions of one tenant."""
+        replies: list[Reply | None] = [None] * len(completions)
         prepared: list[tuple[int, Admit | AdmitByKey]] = []
-        places = [self._place(each) for each in completions]
-        boundaries = await self._boundaries(tenant, completions, places)
+        places = [
+            right.interaction or self._place(completion)
+            for completion, right in zip(completions, rights, strict=True)
+        ]
+        boundaries = await self._boundaries(tenant, completions, rights, places)
         matches = await self._matches(tenant, completions, places)
-        for index, (completion, place) in enumerate(zip(completions, places, strict=True)):
+        for index, (completion, right, place) in enumerate(
+            zip(completions, rights, places, strict=True)
+        ):
             try:
                 if place is None:
                     match = self._match(tenant, completion, matches)
                     if match is None:
-                        replies[index] = _unknown(completion)
+                        replies[index] = _unknown(completion, None)
                     else:
-                        prepared.append((index, await self._prepare(completion, match)))
+                        move = await self._prepare(completion, match, right)
+                        prepared.append((index, move))
                     continue
                 if (found := boundaries[place]) is None:
-                    replies[index] = _unknown(completion)
+                    replies[index] = _unknown(completion, place)
                     continue
-                contents = self._contents(completion, *found)
+                _check_right(right, *found)
+                contents = self._contents(completion, right, *found)
                 prepared.append((index, Admit(place, tenant, *contents)))
             except _Refusal as refusal:
                 replies[index] = _rejected(completion, place, refusal)
         await self._commit(prepared, completions, replies)
-        for reply in replies:
-            if reply is not None:
-                self.tally(tenant, reply)
         return replies
 
     async def _commit(
@@ -212,6 +277,27 @@ class Admission:
                 place = move.interaction if isinstance(move, Admit) else None
                 replies[index] = _reply(completions[index], place, outcome)
 
+    # --- by what right ------------------------------------------------------------------------
+
+    def _right(self, tenant: str, completion: Completion | Typed, by: Caller | None) -> Right:
+        """What a completion may answer; looks at nothing but itself."""
+        token = completion.resume_token
+        if token is None and by is None:
+            return OPERATOR if tenant == OPERATOR.tenant else Right(tenant)
+        try:
+            purpose = by.takes if by else Purpose.RESUME
+            claims = self._tokens.check(token, purpose, self._clock()) if token else None
+            return right_of(
+                tenant,
+                by,
+                claims,
+                interaction_id=completion.interaction_id or None,
+                correlation_id=completion.correlation_id,
+                step_id=completion.step_id,
+            )
+        except (TokenRefused, AccessRefused) as error:
+            raise _Refusal(error.code, str(error)) from None
+
     # --- which interaction --------------------------------------------------------------------
 
     def _place(self, completion: Completion | Typed) -> InteractionId | None:
@@ -226,6 +312,7 @@ class Admission:
         self,
         tenant: str,
         completions: Sequence[Completion | Typed],
+        rights: Sequence[Right],
         places: Sequence[InteractionId | None],
     ) -> dict[InteractionId, tuple[PlanAwait | None, Asked | None] | None]:
         """The await of each interaction; read from the store unless the caller knows it.
@@ -235,10 +322,10 @@ class Admission:
         """
         found: dict[InteractionId, tuple[PlanAwait | None, Asked | None] | None] = {}
         unknown: dict[InteractionId, None] = {}
-        for completion, place in zip(completions, places, strict=True):
-            if place is None or place in found:
+        for completion, right, place in zip(completions, rights, places, strict=True):
+            if place is None or (place in found and right.claims is None):
                 continue
-            boundary = self._known(completion)
+            boundary = self._known(completion, right)
             if boundary is None:
                 unknown[place] = None
             else:
@@ -267,9 +354,11 @@ class Admission:
             found.update(zip([(tenant, place) for place in places], asked, strict=True))
         return [found[key] for key in wanted]
 
-    def _known(self, completion: Completion | Typed) -> PlanAwait | None:
+    def _known(self, completion: Completion | Typed, right: Right) -> PlanAwait | None:
         if not isinstance(completion, Typed) or completion.step_id is None:
             return None
+        if right is not OPERATOR and (right.caller or right.claims):
+            return None  # what it may answer stands in the row
         candidates = self._plans.awaits_of_step(completion.step_id)
         if len(candidates) != 1 or candidates[0][1].boundary.project is not None:
             return None
@@ -288,14 +377,14 @@ class Admission:
         """Whether a correlation id is a key of an author's choice; else it is an interaction's."""
         return text is not None and parse_interaction(text) is None
 
-    async def _admit_by_key(self, tenant: str, completion: Completion | Typed) -> Reply | None:
+    async def _admit_by_key(self, completion: Completion | Typed, right: Right) -> Reply | None:
         key = _key_of(completion)
         try:
-            found = await self._look_up_key(tenant, key)
-            match = self._match(tenant, completion, {key: found} if key else {})
+            found = await self._look_up_key(right.tenant, key)
+            match = self._match(right.tenant, completion, {key: found} if key else {})
             if match is None:
-                return _unknown(completion)
-            outcome = await self._committer.commit(await self._prepare(completion, match))
+                return _unknown(completion, None)
+            outcome = await self._committer.commit(await self._prepare(completion, match, right))
         except _Refusal as refusal:
             return _rejected(completion, None, refusal)
         except StoreUnavailable:
@@ -339,30 +428,6 @@ class Admission:
             page = keys[start : start + size]
             found.update(zip(page, await self._store.correlated(tenant, page), strict=True))
         return found
-
-    async def addressee(self, tenant: str, completion: Completion) -> Addressee | Reply:
-        """Whom a completion is for; the receipt of one that is for nobody, or for several."""
-        place = self._place(completion)
-        if place is not None:
-            asked = await self._look_ups.get((tenant, place))
-            return _addressed(asked) if asked else _unknown(completion)
-        key = _key_of(completion)
-        found = await self._look_up_key(tenant, key)
-        try:
-            match = self._match(tenant, completion, {key: found} if key else {})
-        except _Refusal as refusal:
-            return _rejected(completion, None, refusal)
-        if match is None:
-            return _unknown(completion)
-        if match.holder is not None:
-            return _addressed(match.holder)
-        inbox = match.boundary.transport if match.boundary else None
-        return Addressee(
-            pipeline=match.pipeline,
-            step_id=match.step_id,
-            group=inbox.group if isinstance(inbox, Inbox) else None,
-            assignee=inbox.assignee if isinstance(inbox, Inbox) else None,
-        )
 
     def _match(
         self,
@@ -427,9 +492,12 @@ class Admission:
             if boundary.scope is not None and _means(completion, plan, boundary)
         ]
 
-    async def _prepare(self, completion: Completion | Typed, match: _Match) -> AdmitByKey:
+    async def _prepare(
+        self, completion: Completion | Typed, match: _Match, right: Right
+    ) -> AdmitByKey:
         boundary = await self._boundary_of(match.holder) if match.holder else match.boundary
-        contents = self._contents(completion, boundary, None)
+        _check_right(right, boundary, match.holder)
+        contents = self._contents(completion, right, boundary, None)
         body, digest, actor, failure, _, fingerprint = contents
         if failure is not None:
             body = _failure_body(failure)
@@ -441,11 +509,15 @@ class Admission:
     # --- what answer --------------------------------------------------------------------------
 
     def _contents(
-        self, completion: Completion | Typed, boundary: PlanAwait | None, asked: Asked | None
+        self,
+        completion: Completion | Typed,
+        right: Right,
+        boundary: PlanAwait | None,
+        asked: Asked | None,
     ) -> _Contents:
         if isinstance(completion, Completion):
             _check_step(completion, asked)
-        actor = _checked("actor", completion.actor, NAME_MAX)
+        actor = _checked("actor", right.actor(completion.actor), NAME_MAX)
         if completion.failure is not None:
             failure = Failure(
                 _checked("failure/code", completion.failure[0], NAME_MAX) or "failed",
@@ -524,8 +596,6 @@ def _means(completion: Completion | Typed, plan: Plan, boundary: PlanAwait) -> b
     """Whether a completion by key can be for that await."""
     if isinstance(completion, Typed):
         return completion.boundary is boundary.boundary
-    if completion.pipeline not in (None, plan.pipeline):
-        return False
     step = completion.step_id
     return step is None or step == boundary.name or plan.await_by_id(step) is boundary
 
@@ -534,17 +604,24 @@ def _is_open(asked: Asked) -> bool:
     return not asked.interaction.status.is_terminal and not asked.unit.status.is_terminal
 
 
-def _addressed(asked: Asked) -> Addressee:
-    interaction = asked.interaction
-    return Addressee(
-        pipeline=asked.pipeline,
-        step_id=interaction.step_id,
-        group=interaction.group,
-        assignee=interaction.assignee,
-        interaction_id=format_interaction(interaction.id),
-        execution_id=format_execution(interaction.execution),
-        status=interaction.status.name,
-    )
+def _check_right(right: Right, boundary: PlanAwait | None, asked: Asked | None) -> None:
+    """Refuse a completion that may not answer what was found: `asked`, or who could yet ask."""
+    if right.caller is None and right.claims is None:
+        return
+    inbox = boundary.transport if boundary else None
+    of_await = (inbox.group, inbox.assignee) if isinstance(inbox, Inbox) else (None, None)
+    row = asked.interaction if asked else None
+    group, assignee = (row.group, row.assignee) if row else of_await
+    try:
+        right.check(
+            step_id=row.step_id if row else boundary.id if boundary else "",
+            correlation_id=(row.correlation or format_interaction(row.id)) if row else None,
+            needs_token=boundary.transport.needs_token if boundary else None,
+            group=group,
+            assignee=assignee,
+        )
+    except AccessRefused as error:
+        raise _Refusal(error.code, str(error), asked=asked) from None
 
 
 def _lenient(boundary: PlanAwait, value: Any) -> Any:
@@ -578,23 +655,30 @@ def _checked(what: str, text: str | None, longest: int) -> str | None:
 
 
 def _named(completion: Completion | Typed) -> str:
-    if isinstance(completion, Typed):
-        return completion.interaction_id or completion.correlation_id or ""
     return completion.interaction_id or completion.correlation_id or ""
 
 
-def _unknown(completion: Completion | Typed) -> Reply:
-    receipt = Receipt(interaction_id=_named(completion), outcome="unknown")
+def _name(completion: Completion | Typed, place: InteractionId | None) -> str:
+    """As the sender named the interaction; of one that only brought a token, as it is found."""
+    return _named(completion) or (format_interaction(place) if place else "")
+
+
+def _unknown(completion: Completion | Typed, place: InteractionId | None) -> Reply:
+    receipt = Receipt(interaction_id=_name(completion, place), outcome="unknown")
     return Reply(receipt=receipt, code="not-found", detail=_DETAILS[ReceiptOutcome.UNKNOWN])
 
 
 def _rejected(
     completion: Completion | Typed, place: InteractionId | None, refusal: _Refusal
 ) -> Reply:
+    asked = refusal.asked.interaction if refusal.asked else None
+    place = asked.id if asked else place
     receipt = Receipt(
-        interaction_id=_named(completion),
+        interaction_id=format_interaction(asked.id) if asked else _name(completion, place),
         outcome="rejected",
         execution_id=format_execution(place.execution) if place else None,
+        step_id=asked.step_id if asked else None,
+        status=asked.status.name if asked else None,
     )
     return Reply(receipt=receipt, code=refusal.code, detail=str(refusal), errors=refusal.errors)
 
@@ -604,11 +688,11 @@ def _reply(completion: Completion | Typed, place: InteractionId | None, outcome:
         return _rejected(completion, place, _Refusal("invalid-answer", outcome.message))
     assert isinstance(outcome, Received)
     if outcome.outcome is ReceiptOutcome.UNKNOWN:
-        return _unknown(completion)
+        return _unknown(completion, place)
     found = outcome.interaction
     place = place or found
     receipt = Receipt(
-        interaction_id=format_interaction(found) if found else _named(completion),
+        interaction_id=format_interaction(found) if found else _name(completion, place),
         outcome=_OUTCOMES[outcome.outcome],
         execution_id=format_execution(place.execution) if place else None,
         step_id=outcome.step_id,

@@ -21,6 +21,7 @@ from bide.runtime.sweeper import Sweeper
 from bide.runtime.views import Check
 from bide.runtime.watch import Watch
 from bide.runtime.worker import Worker
+from bide.security.desk import CLOSED, TokenDesk
 from bide.settings import Settings
 from bide.spi.clock import Clock
 from bide.spi.store import Store
@@ -41,12 +42,14 @@ class Runtime:
         settings: Settings,
         clock: Clock,
         *,
+        tokens: TokenDesk = CLOSED,
         resources: Sequence[Resource],
         given: Mapping[ResourceKey, object],
     ) -> None:
         self.store = store
         self.plans = plans
         self.settings = settings
+        self.tokens = tokens
         self._clock = clock
         self._resources = resources
         self._given = given
@@ -61,11 +64,11 @@ class Runtime:
         new_id = ExecutionIds()
         self.deploys = Deploys(store, plans, settings)
         self.admission = Admission(
-            store, self.committer, plans, settings, clock, self.deploys, new_id
+            store, self.committer, plans, settings, clock, self.deploys, new_id, tokens
         )
         self.service = Service(
             store, self.committer, self.watch, plans, self.admission, settings, new_id,
-            self._checks, self.deploys,
+            self._checks, self.deploys, tokens,
         )  # fmt: skip
         self._sweeper = Sweeper(store, self.committer, settings)
         self._pool = StepPool(settings.step_threads)

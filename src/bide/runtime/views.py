@@ -1,6 +1,6 @@
 """What edges show: plain values with ids as text, one class a thing people ask for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -152,19 +152,6 @@ class ReceiptCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Addressee:
-    """Whom a completion is for: an await, and the interaction of it that is there already."""
-
-    pipeline: str
-    step_id: str
-    group: str | None
-    assignee: str | None
-    interaction_id: str | None = None
-    execution_id: str | None = None
-    status: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RejectView:
     """One item that a step left out, to go on with the others."""
 
@@ -209,9 +196,7 @@ class Completion:
     interaction_id: str | None = None
     correlation_id: str | None = None
     step_id: str | None = None
-    #: Narrows a correlation id to an await, beside `step_id`; no edge takes it from outside.
-    pipeline: str | None = None
-    resume_token: str | None = None
+    resume_token: str | None = field(default=None, repr=False)
     idempotency_key: str | None = None
     payload: Any = MISSING
     failure: tuple[str, str] | None = None

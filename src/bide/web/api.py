@@ -154,7 +154,7 @@ async def _decidable(call: Call) -> str:
     view = await call.service.interaction(call.tenant, interaction_id)
     if view is None:
         raise Refused("not-found", f"there is no interaction {interaction_id}")
-    if not call.caller.may_decide(view):
+    if not call.caller.may_decide(view.group, view.assignee):
         raise Refused("not-allowed", "The interaction asks others than this caller.")
     return interaction_id
 
@@ -339,6 +339,7 @@ OPERATIONS: Final = (
         summary="Complete many interactions, one a line, with a receipt a line",
         tag="interactions",
         role="decide",
+        by_token=True,
         request=CompletionBody,
         request_is_ndjson=True,
         responses=((200, BatchReceipt, NDJSON),),
@@ -558,6 +559,7 @@ OPERATIONS: Final = (
         summary="Complete the interaction that the path names",
         tag="interactions",
         role="decide",
+        by_token=True,
         request=CompletionBody,
         responses=((200, ReceiptBody, JSON), (202, ReceiptBody, JSON)),
         problems=COMPLETION_PROBLEMS,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from starlette.responses import Response, StreamingResponse
 
-from bide.authoring.answers import Receipt
 from bide.errors import BideError, StoreUnavailable
 from bide.planning.json_limits import MalformedJson, strict_loads
 from bide.runtime.views import Completion, Reply
-from bide.web import body, parsing, problems, rendering
+from bide.web import body, guard, parsing, problems, rendering
 from bide.web.problems import Refused, malformed
 from bide.web.routing import Call
 from bide.web.schemas import BatchReceipt, Problem, ReceiptBody
@@ -27,12 +27,13 @@ LINES_AT_ONCE: Final = 1_000
 async def complete_one(call: Call, *, named: str | None = None) -> Response:
     """Take in the completion that is the body of a request."""
     settings = call.service.settings
-    given = await body.read_json(call.request, call.headers, settings.http_max_body_bytes)
-    completion = parsing.completion(given, call.caller, named=named)
-    completion, reply = await _allowed(call, completion)
-    if reply is None:
-        with call.waiting.holding(1, settings.pending_rows):
-            reply = await call.service.complete(call.tenant, completion)
+    with _discreet(call):
+        given = await body.read_json(call.request, call.headers, settings.http_max_body_bytes)
+        completion = parsing.completion(given, call.caller, named=named)
+        if completion.resume_token is None:
+            _refuse_tokenless(call)
+    with call.waiting.holding(1, settings.pending_rows):
+        reply = await call.service.complete(call.tenant, completion, by=call.caller)
     if not rendering.is_admitted(reply):
         return problems.respond_reply(call.request, reply)
     status = 202 if reply.receipt.outcome == "buffered" else 200
@@ -42,17 +43,23 @@ async def complete_one(call: Call, *, named: str | None = None) -> Response:
 async def complete_lines(call: Call) -> Response:
     """Take in a batch, one completion a line; each stands or falls alone."""
     settings = call.service.settings
-    data = await body.read_bytes(
-        call.request, call.headers, settings.http_max_body_bytes, rendering.NDJSON
-    )
-    lines = data.removesuffix(b"\n").split(b"\n")
-    if not data.strip():
-        raise malformed("The body is empty; one completion a line is needed.")
-    if len(lines) > settings.batch_max_lines:
-        raise Refused(
-            "too-large",
-            f"batch_max_lines allows {settings.batch_max_lines:,} lines, and this has {len(lines):,}",
+    with _discreet(call):
+        data = await body.read_bytes(
+            call.request, call.headers, settings.http_max_body_bytes, rendering.NDJSON
         )
+        lines = data.removesuffix(b"\n").split(b"\n")
+        if not data.strip():
+            raise malformed("The body is empty; one completion a line is needed.")
+        if len(lines) > settings.batch_max_lines:
+            raise Refused(
+                "too-large",
+                f"batch_max_lines allows {settings.batch_max_lines:,} lines,"
+                f" and this has {len(lines):,}",
+            )
+        if not guard.holds(call.caller, "decide") and not any(
+            _brings_token(call, line) for line in lines
+        ):
+            _refuse_tokenless(call)
     return StreamingResponse(
         _answers(call, lines), media_type=rendering.NDJSON, headers=rendering.COMMON_HEADERS
     )
@@ -73,10 +80,7 @@ async def _answers(call: Call, lines: Sequence[bytes]) -> AsyncIterator[bytes]:
     store_answers = True
     for start in range(0, len(lines), LINES_AT_ONCE):
         chunk = lines[start : start + LINES_AT_ONCE]
-        read = [
-            await _read(call, line, number, instance)
-            for number, line in enumerate(chunk, start + 1)
-        ]
+        read = [_read(call, line, number, instance) for number, line in enumerate(chunk, start + 1)]
         asked = [line.completion for line in read if line.completion is not None]
         replies = iter(await _admit(call, asked) if store_answers else [None] * len(asked))
         answers: list[LineAnswer] = []
@@ -90,15 +94,40 @@ async def _answers(call: Call, lines: Sequence[bytes]) -> AsyncIterator[bytes]:
         yield rendering.lines(answers)
 
 
-async def _read(call: Call, line: bytes, number: int, instance: str) -> _Line:
+def _read(call: Call, line: bytes, number: int, instance: str) -> _Line:
     try:
         completion = parsing.completion(strict_loads(line), call.caller)
-        completion, refusal = await _allowed(call, completion)
+        if completion.resume_token is None:
+            _refuse_tokenless(call)
     except (MalformedJson, BideError) as error:
         return _Line(number, answer=problems.of_error(error, instance=f"{instance}#{number}"))
-    if refusal is not None:
-        return _Line(number, answer=_answer(refusal, f"{instance}#{number}"))
     return _Line(number, completion)
+
+
+@contextmanager
+def _discreet(call: Call) -> Generator[None]:
+    """Tell a caller that can act by tokens alone nothing of what is wrong with its request."""
+    try:
+        yield
+    except (MalformedJson, Refused):
+        _refuse_tokenless(call)
+        raise
+
+
+def _refuse_tokenless(call: Call) -> None:
+    """Refuse whoever may not decide without a token."""
+    if call.caller.is_stranger:
+        detail = "The request carries neither a credential nor a token that is known here."
+        raise Refused("unauthenticated", detail)
+    guard.require(call.caller, "decide")
+
+
+def _brings_token(call: Call, line: bytes) -> bool:
+    try:
+        token = parsing.completion(strict_loads(line), call.caller).resume_token
+    except (MalformedJson, Refused):
+        return False
+    return token is not None and call.service.knows_token(token)
 
 
 async def _admit(call: Call, completions: Sequence[Completion]) -> Sequence[Reply | None]:
@@ -106,7 +135,7 @@ async def _admit(call: Call, completions: Sequence[Completion]) -> Sequence[Repl
         return []
     try:
         with call.waiting.holding(len(completions), call.service.settings.pending_rows):
-            return await call.service.complete_many(call.tenant, completions)
+            return await call.service.complete_many(call.tenant, completions, by=call.caller)
     except Exception as error:  # noqa: BLE001 - the answer has begun: its lines must go on
         if not isinstance(error, StoreUnavailable):
             problems.of_error(error, instance=problems.instance_of(call.request))
@@ -121,38 +150,3 @@ def _answer(reply: Reply | None, instance: str) -> LineAnswer:
     if rendering.is_admitted(reply):
         return receipt
     return {**receipt, "problem": problems.of_reply(reply, instance=instance)}
-
-
-async def _allowed(call: Call, completion: Completion) -> tuple[Completion, Reply | None]:
-    """Refuse a principal that the interaction does not ask.
-
-    A correlation id is resolved here and pinned to the await that it is for, so that what is
-    admitted is what was allowed. What cannot be resolved is answered here: a key must not open a
-    way past this check. A completion that only carries a token is let through, since the token
-    names and allows by itself.
-    """
-    named = completion.interaction_id or completion.correlation_id
-    if call.caller.principal is None or named is None:
-        return completion, None
-    found = await call.service.addressee(call.tenant, completion)
-    if isinstance(found, Reply):
-        if completion.interaction_id is not None:
-            return completion, None
-        call.service.tally(call.tenant, found)
-        return completion, found
-    pinned = replace(
-        completion, pipeline=found.pipeline, step_id=completion.step_id or found.step_id
-    )
-    if call.caller.may_decide(found):
-        return pinned, None
-    receipt = Receipt(
-        interaction_id=found.interaction_id or named,
-        outcome="rejected",
-        execution_id=found.execution_id,
-        step_id=found.step_id,
-        status=found.status,
-    )
-    detail = f"interaction {receipt.interaction_id} asks another group or assignee"
-    reply = Reply(receipt=receipt, code="not-allowed", detail=detail)
-    call.service.tally(call.tenant, reply)
-    return completion, reply

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final, Literal, TypeAlias
@@ -19,14 +18,12 @@ from starlette.requests import Request
 
 from bide.authoring.principal import Principal
 from bide.errors import BideError
-from bide.runtime.views import Addressee, InteractionView
+from bide.security.access import DEFAULT_TENANT, Caller
 from bide.web.problems import Refused, malformed
 
 Identify: TypeAlias = Callable[..., Awaitable[Principal | None]]
 Role: TypeAlias = Literal["submit", "decide", "operate"]
 Headers: TypeAlias = Mapping[bytes, bytes]
-
-DEFAULT_TENANT: Final = "default"
 
 #: A tenant as a client may name it: something that can be shown, stored and written into a log.
 _TENANT: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:@-]{0,126}[A-Za-z0-9])?")
@@ -42,28 +39,17 @@ _ONCE: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Whose rows are meant, and who asks where that is known."""
+def holds(caller: Caller, role: Role) -> bool:
+    """Whether a caller has a role; without authentication whoever came in has them all."""
+    if caller.principal is None:
+        return not caller.is_stranger
+    return role in caller.principal.roles
 
-    tenant: str
-    principal: Principal | None = None
 
-    def require(self, role: Role) -> None:
-        """Refuse a principal that lacks a role; without authentication whoever came in may."""
-        if self.principal is not None and role not in self.principal.roles:
-            raise Refused("not-allowed", f"This takes the role {role!r}, which the caller lacks.")
-
-    def actor(self, given: str | None) -> str | None:
-        """Who is recorded: the principal, whatever the body says."""
-        return given if self.principal is None else self.principal.id
-
-    def may_decide(self, view: InteractionView | Addressee) -> bool:
-        """Whether this caller is among those that an interaction asks."""
-        principal = self.principal
-        if principal is None or (view.group is None and view.assignee is None):
-            return True
-        return view.group in principal.groups or view.assignee == principal.id
+def require(caller: Caller, role: Role) -> None:
+    """Refuse a caller that lacks a role."""
+    if not holds(caller, role):
+        raise Refused("not-allowed", f"This takes the role {role!r}, which the caller lacks.")
 
 
 def headers_of(request: Request) -> Headers:
@@ -78,8 +64,13 @@ def headers_of(request: Request) -> Headers:
     return headers
 
 
-async def admit(request: Request, headers: Headers, identify: Identify | None) -> Caller:
+async def admit(
+    request: Request, headers: Headers, identify: Identify | None, *, by_token: bool = False
+) -> Caller:
     """Let a request in, or refuse it.
+
+    With `by_token` one without a credential comes in as a stranger: it can do what a token in its
+    body allows, and nothing else.
 
     Raises:
         Refused: it may not come in, or names a tenant that is not its own.
@@ -87,24 +78,26 @@ async def admit(request: Request, headers: Headers, identify: Identify | None) -
     named = _named_tenant(headers)
     if identify is None:
         refuse_strangers(request, headers)
-        return Caller(named or DEFAULT_TENANT)
+        return Caller(named or DEFAULT_TENANT, binds_tenant=named is not None)
     principal = await _principal(request, identify)
+    if principal is None and by_token:
+        bound = named is not None
+        return Caller(named or DEFAULT_TENANT, binds_tenant=bound, is_stranger=True)
+    if principal is None:
+        raise Refused("unauthenticated", "The request carries no credential that is known here.")
     if named is not None and named != principal.tenant:
         raise Refused("tenant-mismatch", "x-tenant-id names a tenant that is not the caller's.")
     return Caller(principal.tenant, principal)
 
 
-async def _principal(request: Request, identify: Identify) -> Principal:
+async def _principal(request: Request, identify: Identify) -> Principal | None:
     """Ask the app who this is; no answer, or one of the usual errors, means nobody."""
     try:
-        principal = await identify(request)
+        return await identify(request)
     except BideError:
         raise  # a mistake in the function or a store that is away is no missing credential
     except (LookupError, ValueError, PermissionError):
-        principal = None
-    if principal is None:
-        raise Refused("unauthenticated", "The request carries no credential that is known here.")
-    return principal
+        return None
 
 
 def _named_tenant(headers: Headers) -> str | None:

@@ -12,7 +12,8 @@ from bide.model.ids import parse_reject
 from bide.model.status import ExecutionStatus
 from bide.runtime.texts import MESSAGE_MAX, NAME_MAX
 from bide.runtime.views import MISSING, Completion
-from bide.web.guard import Caller, Headers
+from bide.security.access import Caller
+from bide.web.guard import Headers
 from bide.web.problems import Refused, malformed
 
 PAGE_DEFAULT: Final = 100

@@ -45,7 +45,11 @@ PREFER: Final = Parameter(
     description="`wait=SECONDS`: how long to wait, 30 unless said, at most 300.",
 )
 COMPLETION_PROBLEMS: Final = (
+    "invalid-token",
+    "expired-token",
     "not-allowed",
+    "wrong-token",
+    "token-required",
     "not-found",
     "conflict",
     "ambiguous-correlation",
@@ -134,6 +138,7 @@ OPERATIONS: Final = (
         summary="Complete an interaction",
         tag="pipeline",
         role="decide",
+        by_token=True,
         request=CompletionBody,
         responses=((200, ReceiptBody, JSON), (202, ReceiptBody, JSON)),
         problems=COMPLETION_PROBLEMS,

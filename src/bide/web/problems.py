@@ -40,7 +40,11 @@ class Kind(NamedTuple):
 PROBLEMS: Final[Mapping[str, Kind]] = {
     "malformed": Kind(400, "The request cannot be read"),
     "unauthenticated": Kind(401, "No valid credential was given"),
+    "invalid-token": Kind(401, "The token was not signed here for this"),
+    "expired-token": Kind(401, "The token has expired"),
     "not-allowed": Kind(403, "This caller may not do that"),
+    "wrong-token": Kind(403, "The token is for something else"),
+    "token-required": Kind(403, "The await takes answers with its token only"),
     "foreign-host": Kind(403, "Without authentication only this machine is served"),
     "foreign-origin": Kind(403, "The request comes from another site"),
     "tenant-mismatch": Kind(403, "The credential belongs to another tenant"),

@@ -13,8 +13,9 @@ from starlette.types import Receive, Scope, Send
 
 from bide.errors import StoreUnavailable
 from bide.runtime.service import Service
+from bide.security.access import Caller
 from bide.web import guard, problems
-from bide.web.guard import Caller, Headers, Identify, Role
+from bide.web.guard import Headers, Identify, Role
 
 
 class Served(Protocol):
@@ -107,6 +108,8 @@ class Operation:
     tag: str
     #: What an authenticated caller must hold; None: being known is enough.
     role: Role | None = None
+    #: A resume token in the body does as well, and then no role is needed.
+    by_token: bool = False
     parameters: tuple[Parameter, ...] = ()
     #: The body's type, `Any` for any JSON value, None for no body; NDJSON holds one a line.
     request: Any = None
@@ -150,8 +153,8 @@ class Endpoint:
     async def _handle(self, request: Request) -> Response:
         edge, operation = self.edge, self.operation
         headers = guard.headers_of(request)
-        caller = await guard.admit(request, headers, edge.identify)
-        if operation.role is not None:
-            caller.require(operation.role)
+        caller = await guard.admit(request, headers, edge.identify, by_token=operation.by_token)
+        if operation.role is not None and not operation.by_token:
+            guard.require(caller, operation.role)
         call = Call(request, headers, edge.app.service, caller, edge.waiting, edge.following)
         return await operation.handle(call)

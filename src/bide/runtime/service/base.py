@@ -35,6 +35,7 @@ from bide.runtime.views import (
     Submission,
 )
 from bide.runtime.watch import Watch
+from bide.security.desk import TokenDesk
 from bide.settings import Settings
 from bide.spi.store import Asked, Store
 
@@ -55,6 +56,7 @@ class Operations:
         new_id: Callable[[], ExecutionId],
         runtime_checks: Callable[[], list[Check]],
         deploys: Deploys,
+        tokens: TokenDesk,
     ) -> None:
         self.settings = settings
         self._store = store
@@ -65,6 +67,7 @@ class Operations:
         self._new_id = new_id
         self._runtime_checks = runtime_checks
         self._deploys = deploys
+        self._tokens = tokens
 
     @property
     def pipelines(self) -> Sequence[str]:

@@ -23,12 +23,13 @@ from bide.runtime.pending import pending
 from bide.runtime.service.base import Operations
 from bide.runtime.texts import check_text
 from bide.runtime.views import (
-    Addressee,
     Completion,
     InteractionView,
     ReceiptCounts,
     Reply,
 )
+from bide.security.access import Caller
+from bide.security.tokens import Purpose, TokenRefused
 from bide.spi.store import PendingQuery
 
 
@@ -116,31 +117,38 @@ class Interactions(Operations):
             tenant, interaction_id, None, by=by, only_from=frozenset({None, by})
         )
 
-    async def complete(self, tenant: str, completion: Completion) -> Reply:
+    async def complete(
+        self, tenant: str, completion: Completion, *, by: Caller | None = None
+    ) -> Reply:
         """Take in a completion and give its one receipt, whatever it is.
+
+        Args:
+            tenant: whose rows; with a token that binds no other, the token's.
+            completion: what came.
+            by: who sent it; None for the store's operator, who may answer everything.
 
         Raises only StoreUnavailable: nothing was acknowledged.
         """
-        reply = await self._admission.admit_one(tenant, completion)
+        reply = await self._admission.admit_one(tenant, completion, by)
         if reply is None:
             raise StoreUnavailable("the store did not take the completion; send it again")
         return reply
 
     async def complete_many(
-        self, tenant: str, completions: Sequence[Completion]
+        self, tenant: str, completions: Sequence[Completion], *, by: Caller | None = None
     ) -> list[Reply | None]:
         """Take in many, in shared commits; a receipt each, in order. None for each that the
         store failed on: nothing of it was acknowledged.
         """
-        return await self._admission.admit(tenant, completions)
+        return await self._admission.admit(tenant, completions, by)
 
-    async def addressee(self, tenant: str, completion: Completion) -> Addressee | Reply:
-        """Whom a completion is for; the receipt of one that is for nobody, or for several."""
-        return await self._admission.addressee(tenant, completion)
-
-    def tally(self, tenant: str, reply: Reply) -> None:
-        """Count the receipt of a completion that an edge refused by itself."""
-        self._admission.tally(tenant, reply)
+    def knows_token(self, token: str) -> bool:
+        """Whether a resume token was signed here, expired or not; reads nothing."""
+        try:
+            self._tokens.check(token, Purpose.RESUME, 0)
+        except TokenRefused:
+            return False
+        return True
 
     async def receipts(self, tenant: str) -> ReceiptCounts:
         """How many completions got which receipt."""

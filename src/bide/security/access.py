@@ -1,0 +1,155 @@
+"""Who asks, and by what right: a credential's owner, somebody on this machine, or a token's holder.
+
+A completion is judged twice. Before anything is read: does its token hold, and does it agree with
+what is named beside it (`right_of`)? Once the interaction is there: is it the token's, or does it
+ask this caller (`Right.check`)? In between, the token's claims say which interaction that is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bide.authoring.principal import Principal
+from bide.errors import BideError
+from bide.model.ids import InteractionId, format_interaction
+from bide.security.tokens import Claims, Purpose
+
+DEFAULT_TENANT = "default"
+
+
+class AccessRefused(BideError):
+    """Whoever asks has no right to it; `code` says why, for the wire."""
+
+    code = "not-allowed"
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose rows are meant, and who asks where that is known.
+
+    A program that uses Bide as a library and the command line have no `Caller`: they have the
+    store's own credentials, and are trusted as its operator.
+    """
+
+    tenant: str
+    principal: Principal | None = None
+    #: The tenant was named or comes from a credential; else a token may say another.
+    binds_tenant: bool = True
+    #: Brought no credential where one is needed: a token is all that it can act by.
+    is_stranger: bool = False
+    #: The tokens that count where it came in.
+    takes: Purpose = Purpose.RESUME
+
+    def actor(self, given: str | None) -> str | None:
+        """Who is recorded: the principal, whatever the body says."""
+        return given if self.principal is None else self.principal.id
+
+    def may_decide(self, group: str | None, assignee: str | None) -> bool:
+        """Whether this caller is among those whom an interaction asks."""
+        principal = self.principal
+        if principal is None or (group is None and assignee is None):
+            return True
+        return group in principal.groups or assignee == principal.id
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """What a completion may answer, as far as it is known before anything was read."""
+
+    tenant: str
+    #: None for the store's operator.
+    caller: Caller | None = None
+    claims: Claims | None = None
+
+    @property
+    def interaction(self) -> InteractionId | None:
+        """The interaction that the token names."""
+        return self.claims.interaction if self.claims else None
+
+    def actor(self, given: str | None) -> str | None:
+        """Who is recorded: whom the token was made for, else the principal, else as they say."""
+        if self.claims is not None and self.claims.actor is not None:
+            return self.claims.actor
+        return given if self.caller is None else self.caller.actor(given)
+
+    def check(
+        self,
+        *,
+        step_id: str,
+        correlation_id: str | None,
+        needs_token: bool | None,
+        group: str | None,
+        assignee: str | None,
+    ) -> None:
+        """Let the completion answer an interaction that was found.
+
+        Args:
+            step_id: its await's.
+            correlation_id: what it is correlated by; None where that is not known.
+            needs_token: whether its await takes answers with a token only; None: not known here.
+            group: whom it asks.
+            assignee: whose it is.
+
+        Raises:
+            AccessRefused: it may not.
+        """
+        if self.claims is not None:
+            if not self.claims.names(step_id=step_id, correlation_id=correlation_id):
+                raise AccessRefused("wrong-token", "the token is for another interaction")
+            return
+        if self.caller is None:
+            return
+        if needs_token is None:
+            raise AccessRefused(
+                "unknown-step", "this deployment does not know the await; use one that does"
+            )
+        if needs_token:
+            raise AccessRefused(
+                "token-required", "answers of this await must bring the resumeToken of its request"
+            )
+        if not self.caller.may_decide(group, assignee):
+            raise AccessRefused("not-allowed", "the interaction asks another group or assignee")
+
+
+OPERATOR = Right(DEFAULT_TENANT)
+
+
+def right_of(
+    tenant: str,
+    caller: Caller | None,
+    claims: Claims | None,
+    *,
+    interaction_id: str | None,
+    correlation_id: str | None,
+    step_id: str | None,
+) -> Right:
+    """Bring together who asks, what their token says, and what they name beside it; reads nothing.
+
+    Args:
+        tenant: the caller's; without a caller, the one that the operator works for, where the
+            default one stands for not having said.
+        caller: None for the store's operator.
+        claims: what a token says that was verified; None where there is no token.
+        interaction_id: named beside the token, as are the next two.
+        correlation_id: likewise.
+        step_id: likewise.
+
+    Raises:
+        AccessRefused: they disagree, or there is neither a credential nor a token.
+    """
+    if claims is None:
+        if caller is not None and caller.is_stranger:
+            raise AccessRefused("unauthenticated", "there is neither a credential nor a token")
+        return Right(tenant, caller)
+    bound = tenant != DEFAULT_TENANT if caller is None else caller.binds_tenant
+    if bound and claims.tenant != tenant:
+        raise AccessRefused("wrong-token", "the token is another tenant's")
+    if interaction_id not in {None, format_interaction(claims.interaction)} or not claims.names(
+        step_id=step_id, correlation_id=correlation_id
+    ):
+        raise AccessRefused("wrong-token", "the token is for another interaction than is named")
+    return Right(claims.tenant, caller, claims)
