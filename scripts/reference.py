@@ -62,7 +62,7 @@ def cli_page() -> str:
 def settings_page() -> str:
     """Every setting."""
     rows = [
-        f"| `BIDE_{name.upper()}` | `{_default(field.default)}` | {field.description} |\n"
+        f"| `BIDE_{name.upper()}` | {_default(field.default)} | {field.description} |\n"
         for name, field in Settings.model_fields.items()
     ]
     return SETTINGS_HEAD + "".join(rows)
@@ -146,9 +146,9 @@ def _shown_default(option: Any) -> str:
 
 
 def _default(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value}"
+    if value is None or value in ("", ()):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def main(arguments: list[str]) -> int:

@@ -13,6 +13,7 @@ from bide.authoring.durations import Duration
 from bide.authoring.many import Many
 from bide.authoring.principal import Principal
 from bide.authoring.retry import Retry
+from bide.authoring.secrets import Secret
 from bide.authoring.steps import step
 from bide.authoring.transports import Inbox, Kafka, Transport, Webhook
 from bide.errors import (
@@ -88,6 +89,7 @@ __all__ = [
     "ReplayMismatch",
     "ResultTooLarge",
     "Retry",
+    "Secret",
     "Settings",
     "StoreUnavailable",
     "SubmitConflict",

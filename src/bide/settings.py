@@ -5,12 +5,22 @@ setting that it met. Durations are milliseconds where the name ends in `_ms`.
 """
 
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, IPvAnyNetwork, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 KIB = 1024
 MIB = 1024 * KIB
+
+
+def _split(value: Any) -> Any:
+    """Read a list as people write one into a variable: with commas or spaces."""
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -106,4 +116,44 @@ class Settings(BaseSettings):
         default="",
         description="Where this API is reached from outside, for callbacks and links:"
         " https://host or https://host/path.",
+    )
+    webhook_secrets: SecretStr | None = Field(
+        default=None,
+        description="What webhooks are signed with (`whsec_...`) where an await names no secret of"
+        " its own; several with spaces between them, each of which signs.",
+    )
+    webhook_secrets_file: Path | None = Field(
+        default=None, description="The same from a file, one a line, in place of the variable."
+    )
+    webhook_hosts: Names = Field(
+        default=(),
+        description="The only hosts that webhooks go to, with commas between them; `*.example.com`"
+        " is every name below that one. Empty: every host.",
+    )
+    webhook_networks: Networks = Field(
+        default=(),
+        description="Networks of your own that webhooks may go to, such as 10.20.0.0/16, also"
+        " without TLS. Empty: public addresses alone, over TLS.",
+    )
+    webhook_allow_loopback: bool = Field(
+        default=False,
+        description="Let webhooks go to this machine, also without TLS: for development.",
+    )
+    webhook_proxy: SecretStr | None = Field(
+        default=None,
+        description="An http:// or https:// proxy that webhooks go out through; it then resolves"
+        " names and must refuse private addresses.",
+    )
+    webhook_ca_file: Path | None = Field(
+        default=None,
+        description="Certificate authorities (PEM) that webhooks trust in place of the usual ones.",
+    )
+    webhook_connect_timeout_ms: int = Field(
+        default=3_000, ge=1, description="How long a webhook's connection may take to be made."
+    )
+    webhook_timeout_ms: int = Field(
+        default=15_000, ge=1, description="How long one webhook may take in all."
+    )
+    webhook_connections: int = Field(
+        default=64, ge=1, le=4_096, description="Connections to one partner, at most."
     )

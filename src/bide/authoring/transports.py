@@ -7,18 +7,34 @@ what it is (`kind`), and refuses at once what could never work.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from types import MappingProxyType
 from typing import ClassVar, Final, Literal
 
 from bide.authoring.names import check_name
 from bide.authoring.retry import Retry
+from bide.authoring.secrets import Secret
+from bide.authoring.urls import parse_url
 from bide.errors import DefinitionError
 
-#: A host, perhaps with a port, behind no credentials; what follows is the partner's business.
-_URL: Final = re.compile(r"https?://(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?(?:[/?][^\s#]*)?")
 _TOPIC: Final = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}")
 _DISPATCH_ATTEMPTS: Final = 8
+
+#: A header's name and value (RFC 9110, section 5); no control character, so none can add a line.
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_HEADER_VALUE: Final = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
+#: What the transport writes itself, or what would change how the request is read.
+_RESERVED_HEADERS: Final = frozenset(
+    {
+        "accept-encoding", "connection", "content-encoding", "content-length", "content-type",
+        "expect", "host", "keep-alive", "te", "traceparent", "tracestate", "trailer",
+        "transfer-encoding", "upgrade", "webhook-id", "webhook-signature", "webhook-timestamp",
+    }
+)  # fmt: skip
+_NO_HEADERS: Final[Mapping[str, str | Secret]] = MappingProxyType({})
+#: Headers that carry a credential; a text in the code would be in the repository as well.
+_SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 
 
 class Transport:
@@ -56,10 +72,22 @@ class Inbox(Transport):
 
 @dataclass(frozen=True, slots=True)
 class Webhook(Transport):
-    """Send the request to `url`; the answer comes to the callback that goes with it.
+    """Send the request to `url`, signed; the answer comes to the callback that goes with it.
 
-    `max_in_flight` bounds the unanswered interactions over all workers. `trusted_network` says that
-    answers may come without the signed token that went with the request.
+    Args:
+        url: where requests are posted to: `https://`, a host name in ASCII, no credentials.
+        retry: how often and how far apart one request is tried.
+        max_in_flight: bounds the unanswered interactions over all workers; None: no bound.
+        callback: the whole address that partners post answers to; without it, the setting
+            `BIDE_CALLBACK_BASE_URL` says where this app is reached.
+        secret: what requests are signed with (Standard Webhooks, `whsec_...`); several while one
+            is being replaced, each of which signs. Without it, those of the setting
+            `BIDE_WEBHOOK_SECRETS`.
+        headers: sent with each request; a value is a text or a `Secret`.
+        trusted_network: answers may come without the signed token that went with the request.
+
+    Raises:
+        DefinitionError: the address, a header or a number could never work.
     """
 
     kind: ClassVar[str] = "webhook"
@@ -69,6 +97,8 @@ class Webhook(Transport):
     retry: Retry = field(default_factory=lambda: Retry(_DISPATCH_ATTEMPTS))
     max_in_flight: int | None = None
     callback: str | None = None
+    secret: Secret | Sequence[Secret] = ()
+    headers: Mapping[str, str | Secret] = field(default_factory=lambda: _NO_HEADERS, hash=False)
     trusted_network: bool = False
 
     @property
@@ -77,13 +107,26 @@ class Webhook(Transport):
         return not self.trusted_network
 
     def __post_init__(self) -> None:
-        _check_url("Webhook: url", self.url)
-        if self.callback is not None:
-            _check_url("Webhook: callback", self.callback)
+        parse_url("Webhook: url", self.url)
+        if (
+            self.callback is not None
+            and parse_url("Webhook: callback", self.callback).target == "/"
+        ):
+            raise DefinitionError(
+                f"Webhook: callback is {self.callback!r}, which names no path; write the whole "
+                "address, such as https://bide.example/pipeline/interactions/complete."
+            )
         if self.max_in_flight is not None and self.max_in_flight < 1:
             raise DefinitionError(
                 f"Webhook: max_in_flight is {self.max_in_flight}; write 1 or more, or leave it out."
             )
+        object.__setattr__(self, "secret", _secrets(self.secret))
+        object.__setattr__(self, "headers", _headers(self.headers))
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What requests are signed with, the newest first; empty for the app's own."""
+        return (self.secret,) if isinstance(self.secret, Secret) else tuple(self.secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +177,41 @@ class Kafka(Transport):
             check_name("Kafka", name)
 
 
-def _check_url(what: str, url: object) -> None:
-    if not isinstance(url, str) or not _URL.fullmatch(url):
+def _secrets(given: Secret | Sequence[Secret]) -> tuple[Secret, ...]:
+    if isinstance(given, Secret):
+        return (given,)
+    if not isinstance(given, Sequence) or not all(isinstance(each, Secret) for each in given):
         raise DefinitionError(
-            f"{what} is {url!r}; write an absolute http:// or https:// address "
-            "without credentials and fragment."
+            "Webhook: secret is no Secret; secrets do not stand in code. "
+            'Write secret=Secret(env="PARTNER_SECRET").'
         )
+    return tuple(given)
+
+
+def _headers(given: Mapping[str, str | Secret]) -> Mapping[str, str | Secret]:
+    """Check headers where they are written; no value is repeated in a message."""
+    for name, value in given.items():
+        if not isinstance(name, str) or not _HEADER.fullmatch(name):
+            raise DefinitionError(f"Webhook: {name!r} is no name of a header.")
+        known = name.lower()
+        if known in _RESERVED_HEADERS:
+            raise DefinitionError(f"Webhook: the header {name!r} is Bide's own; leave it out.")
+        if known in _SECRET_HEADERS and not isinstance(value, Secret):
+            raise DefinitionError(
+                f"Webhook: the header {name!r} carries a secret, which does not stand in code. "
+                f'Write headers={{"{name}": Secret(env="PARTNER_KEY")}}.'
+            )
+        if not isinstance(value, Secret):
+            check_header_value(f"Webhook: the header {name!r}", value)
+    if len({name.lower() for name in given}) != len(given):
+        raise DefinitionError("Webhook: two headers differ in upper and lower case only; keep one.")
+    return MappingProxyType(dict(given))
+
+
+def check_header_value(what: str, value: object) -> str:
+    """Give a header's value back if it can be sent as it is; the message does not repeat it."""
+    if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+        raise DefinitionError(
+            f"{what} is not made of visible ASCII characters with spaces between them."
+        )
+    return value

@@ -1,0 +1,1 @@
+"""What carries interactions out: an adapter a protocol, each behind `bide.spi.transport`."""
