@@ -50,12 +50,12 @@ from bide.testing.store_contract.reading import (
     TestHandle,
     TestHistory,
     TestPending,
-    TestTenantWall,
     TestUpkeep,
 )
 from bide.testing.store_contract.redriving import TestAskAgain, TestRedrive, TestRejects
 from bide.testing.store_contract.running import TestClaim, TestHandover, TestLease, TestSegment
 from bide.testing.store_contract.submitting import TestSubmit
+from bide.testing.store_contract.tenants import TestTenantWall
 from bide.testing.store_contract.waiting import TestPark, TestReplay, TestStream
 
 __all__ = [

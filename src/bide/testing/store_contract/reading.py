@@ -6,14 +6,12 @@ from bide.engine.moves import (
     Cancel,
     CloseBehind,
     Expire,
-    Failure,
     Finish,
     KeyTaken,
     Moved,
     NewInteraction,
     Park,
     Received,
-    StoreResults,
     Submitted,
 )
 from bide.model.ids import ExecutionId, InteractionId, UnitId
@@ -252,61 +250,6 @@ class TestPending:
 def ids_of(listed: list[Asked]) -> list[InteractionId]:
     """The ids of what was listed."""
     return [asked.interaction.id for asked in listed]
-
-
-class TestTenantWall:
-    """Rows of another tenant are as good as absent (S9)."""
-
-    async def test_of_every_read(self, driver: Driver) -> None:
-        """No read shows another tenant anything: it answers as for what does not exist (S9)."""
-        store = driver.store
-        interaction = await driver.parked()
-        await driver.one(answer(interaction, failure=Failure("declined", "no")))
-        await driver.one(answer(interaction, b"2"))
-        execution = (await driver.running()).execution
-        await driver.one(StoreResults(execution.id, execution.fence, 0, (b"1",)))
-        await driver.one(Finish(execution.id, execution.fence, 1, None, 1))
-        await driver.parked()
-
-        for tenant, there in ((TENANT, True), (OTHER_TENANT, False), ("", False), ("%", False)):
-            seen: list[object] = [
-                *await store.executions_by_id(tenant, [execution.id]),
-                await store.input_of(tenant, execution.id),
-                await store.results(tenant, execution.id, 0, 10),
-                await store.executions(ExecutionQuery(tenant)),
-                *await store.interactions_by_id(tenant, [interaction]),
-                await store.pending(PendingQuery(tenant)),
-                await store.units(tenant, interaction.execution),
-                await store.journal(tenant, interaction.execution),
-                await store.dead_letters(tenant, pipeline=None, before=None, limit=10),
-                await store.dead_letter(tenant, interaction.execution),
-                await store.refusals(tenant, interaction),
-                await store.count_by_status(tenant, None),
-            ]
-            assert [bool(one) for one in seen] == [there] * 12, tenant
-
-    async def test_of_what_is_asked_for_by_id(self, driver: Driver) -> None:
-        """A foreign id in a query of one's own finds nothing (S9)."""
-        interaction = await driver.parked()
-
-        listed = await driver.store.pending(
-            PendingQuery(OTHER_TENANT, execution=interaction.execution)
-        )
-
-        assert listed == []
-
-    async def test_of_cancellation(self, driver: Driver) -> None:
-        """Another tenant's cancellation finds nothing and changes nothing (S9)."""
-        interaction = await driver.parked()
-        before = await driver.dump()
-
-        outcomes = await driver.do(
-            Cancel(interaction.execution, OTHER_TENANT, "not yours"),
-            Cancel(driver.new_id(), OTHER_TENANT, "not there"),
-        )
-
-        assert outcomes[0] == outcomes[1]
-        assert await driver.dump() == before
 
 
 class TestUpkeep:
