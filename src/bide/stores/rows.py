@@ -4,13 +4,13 @@ Nothing here knows a dialect. A store reads rows with the columns named here, in
 runs one named statement for each list that `new_rows` and `changed_rows` give.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import astuple
 
 from bide.engine.rows import Rows
-from bide.model.ids import ExecutionId
+from bide.model.ids import ExecutionId, InteractionId
 from bide.model.records import (
     Correlation,
     DeadLetter,
@@ -34,7 +34,7 @@ from bide.model.status import (
     JournalKind,
     UnitStatus,
 )
-from bide.spi.store import Asked
+from bide.spi.store import Asked, Correlated
 
 Row = Sequence[Any]
 
@@ -100,6 +100,17 @@ def asked_of(row: Row) -> Asked:
         row[_INTERACTION_COLUMNS],
         unit_of(row[-_UNIT_COLUMNS:]),
     )
+
+
+def correlated_of(
+    keys: Sequence[str], rows: Iterable[Correlation], asked: Mapping[InteractionId, Asked]
+) -> list[list[Correlated]]:
+    """What is known under each of `keys`, its rows in the order in which they come."""
+    found: dict[str, list[Correlated]] = {}
+    for row in rows:
+        holder = asked.get(row.holder) if row.holder else None
+        found.setdefault(row.key, []).append(Correlated(row, holder))
+    return [found.get(key, []) for key in keys]
 
 
 def fact_of(row: Row) -> JournalFact:

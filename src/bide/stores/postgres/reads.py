@@ -33,6 +33,7 @@ from bide.stores.postgres.statements import load
 from bide.stores.rows import (
     Row,
     asked_of,
+    correlated_of,
     dead_letter_of,
     execution_of,
     fact_of,
@@ -130,11 +131,7 @@ class Reads:
         correlations = [Correlation(*row) for row in rows]
         holders = [row.holder for row in correlations if row.holder]
         asked = await self._asked_by_id(tenant, holders) if holders else {}
-        found: dict[str, list[Correlated]] = {}
-        for row in correlations:
-            holder = asked.get(row.holder) if row.holder else None
-            found.setdefault(row.key, []).append(Correlated(row, holder))
-        return [found.get(key, []) for key in keys]
+        return correlated_of(keys, correlations, asked)
 
     async def pending(self, query: PendingQuery) -> list[Asked]:
         """Open interactions, oldest deadline first."""

@@ -156,6 +156,11 @@ select r.body from executions e cross join results r on r.execution = e.id
 where e.id = ? and e.tenant = ? and e.status = 5 and r.item >= ? and r.item < e.result_count
 order by r.item limit ?
 
+-- name: executions_by_id (2)
+select e.* from (values :rows) wanted
+cross join executions e
+    on e.id = wanted.column2 and (wanted.column1 is null or e.tenant = wanted.column1)
+
 -- name: executions_page
 select * from executions
 where tenant = ?1 and (?2 is null or pipeline = ?2) and (?3 is null or status = ?3)
@@ -176,12 +181,13 @@ where tenant = ?1 and (?2 is null or pipeline = ?2) and (?3 is null or status = 
         or pipeline in (select value from json_each(?8)))
 order by id desc limit ?5
 
--- name: interactions_by_id (4)
+-- name: interactions_by_id (5)
 select i.*, e.pipeline, u.*
 from (values :rows) wanted
 cross join interactions i
-    on i.execution = wanted.column1 and i.unit = wanted.column2
-    and i.item = wanted.column3 and i.generation = wanted.column4
+    on i.execution = wanted.column2 and i.unit = wanted.column3
+    and i.item = wanted.column4 and i.generation = wanted.column5
+    and i.tenant = wanted.column1
 cross join executions e on e.id = i.execution
 cross join units u on u.execution = i.execution and u.number = i.unit
 

@@ -40,9 +40,13 @@ class Statement:
         return self._texts[rows]
 
 
+def source() -> str:
+    """The file that holds the statements."""
+    return resources.files("bide.stores.sqlite").joinpath("queries.sql").read_text("utf-8")
+
+
 def _load() -> dict[str, Statement]:
-    source = resources.files("bide.stores.sqlite").joinpath("queries.sql").read_text("utf-8")
-    parts = _NAME.split(source)[1:]
+    parts = _NAME.split(source())[1:]
     return {
         name: Statement(text.strip(), int(columns or 0))
         for name, columns, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True)

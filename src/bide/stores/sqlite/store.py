@@ -9,7 +9,7 @@ on another thread, so that a page of the inbox never waits for a commit.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 import apsw
@@ -62,6 +62,7 @@ from bide.stores.isolate import DataError, isolate
 from bide.stores.rows import (
     asked_of,
     changed_rows,
+    correlated_of,
     dead_letter_of,
     execution_of,
     fact_of,
@@ -218,14 +219,10 @@ class SqliteStore:
         self, tenant: str | None, ids: Sequence[ExecutionId]
     ) -> list[Execution | None]:
         """Executions by id."""
-        found = await self._read(
-            lambda db: {
-                row[0]: execution_of(row) for row in for_rows(db, "read_executions", _keys(ids))
-            }
-        )
-        return [
-            row if (row := found.get(id_)) and tenant in (None, row.tenant) else None for id_ in ids
-        ]
+        wanted = [(tenant, id_) for id_ in ids]
+        rows = await self._read(lambda db: list(for_rows(db, "executions_by_id", wanted)))
+        found = {row[0]: execution_of(row) for row in rows}
+        return [found.get(id_) for id_ in ids]
 
     async def executions(self, query: ExecutionQuery) -> list[Execution]:
         """A page of executions, newest first."""
@@ -243,12 +240,8 @@ class SqliteStore:
         self, tenant: str, ids: Sequence[InteractionId]
     ) -> list[Asked | None]:
         """Interactions by id, with requests."""
-        rows = await self._read(lambda db: list(for_rows(db, "interactions_by_id", ids)))
-        found = {asked.interaction.id: asked for asked in map(asked_of, rows)}
-        return [
-            asked if (asked := found.get(id_)) and asked.interaction.tenant == tenant else None
-            for id_ in ids
-        ]
+        found = await self._read(lambda db: _asked_by_id(db, tenant, ids))
+        return [found.get(id_) for id_ in ids]
 
     async def correlated(self, tenant: str, keys: Sequence[str]) -> list[list[Correlated]]:
         """What is known under each key, in every scope."""
@@ -257,13 +250,7 @@ class SqliteStore:
             wanted = [(tenant, key) for key in dict.fromkeys(keys)]
             rows = [Correlation(*row) for row in for_rows(db, "correlated", wanted)]
             holders = [row.holder for row in rows if row.holder]
-            asked = map(asked_of, for_rows(db, "interactions_by_id", holders))
-            by_id = {each.interaction.id: each for each in asked}
-            found: dict[str, list[Correlated]] = {}
-            for row in rows:
-                holder = by_id.get(row.holder) if row.holder else None
-                found.setdefault(row.key, []).append(Correlated(row, holder))
-            return [found.get(key, []) for key in keys]
+            return correlated_of(keys, rows, _asked_by_id(db, tenant, holders))
 
         return await self._read(work)
 
@@ -508,41 +495,49 @@ def _reason(error: Exception) -> str:
 def _load(db: apsw.Connection, needs: Needs) -> Rows:
     """Read what the moves concern, in the one lock order."""
     rows = Rows()
-    if needs.correlations:
-        for row in for_rows(db, "read_correlations", sorted(needs.correlations)):
-            correlation = Correlation(*row)
-            rows.correlations.load(correlation.id, correlation)
-            needs.follow(correlation)
-    if needs.keys:
-        for row in for_rows(db, "read_keys", sorted(needs.keys)):
-            rows.keys.load(row[:3], SubmitKey(*row))
-    if needs.units:
-        _load_units(db, rows, sorted(needs.units))
-    if needs.interactions:
-        for row in for_rows(db, "read_interactions", sorted(needs.interactions)):
-            interaction = interaction_of(row)
-            rows.interactions.load(interaction.id, interaction)
+    for row in _by_key(db, "read_correlations", needs.correlations):
+        correlation = Correlation(*row)
+        rows.correlations.load(correlation.id, correlation)
+        needs.follow(correlation)
+    for row in _by_key(db, "read_keys", needs.keys):
+        rows.keys.load(row[:3], SubmitKey(*row))
+    _load_units(db, rows, needs.units)
+    for row in _by_key(db, "read_interactions", needs.interactions):
+        interaction = interaction_of(row)
+        rows.interactions.load(interaction.id, interaction)
     for unit_id, first, stop in needs.ranges:
         unit = rows.units.get(unit_id)
         if unit is not None and unit.appended > first:
             for row in fetch(db, "read_items", (*unit_id, first, min(stop, unit.appended))):
                 interaction = interaction_of(row)
                 rows.interactions.load(interaction.id, interaction)
-    if needs.executions:
-        for row in for_rows(db, "read_executions", _keys(sorted(needs.executions))):
-            rows.executions.load(row[0], execution_of(row))
+    for row in _by_key(db, "read_executions", [(id_,) for id_ in needs.executions]):
+        rows.executions.load(row[0], execution_of(row))
     current = [
         UnitId(id_, execution.units)
-        for id_ in sorted(needs.current_unit_of)
+        for id_ in needs.current_unit_of
         if (execution := rows.executions.get(id_)) and execution.units > execution.resumed
     ]
-    if current:
-        _load_units(db, rows, current)
+    _load_units(db, rows, current)
     return rows
 
 
-def _load_units(db: apsw.Connection, rows: Rows, ids: Sequence[UnitId]) -> None:
-    for row in for_rows(db, "read_units", ids):
+def _by_key(db: apsw.Connection, name: str, keys: Collection[Row]) -> list[Row]:
+    """Rows by their whole keys, ascending: one for each that is there."""
+    rows = list(for_rows(db, name, sorted(keys)))
+    assert len(rows) <= len(keys), f"{name}: {len(rows)} rows for {len(keys)} keys"
+    return rows
+
+
+def _asked_by_id(
+    db: apsw.Connection, tenant: str, ids: Iterable[InteractionId]
+) -> dict[InteractionId, Asked]:
+    rows = for_rows(db, "interactions_by_id", [(tenant, *id_) for id_ in ids])
+    return {asked.interaction.id: asked for asked in map(asked_of, rows)}
+
+
+def _load_units(db: apsw.Connection, rows: Rows, ids: Collection[UnitId]) -> None:
+    for row in _by_key(db, "read_units", ids):
         unit = unit_of(row)
         rows.units.load(unit.id, unit)
 
@@ -589,7 +584,7 @@ def _claim(db: apsw.Connection, now: int, offer: ClaimOffer) -> list[Claimed]:
     for execution in due:
         rows.executions.load(execution.id, execution)
     wanted = {UnitId(each.id, number) for each in due for number in (each.resumed, each.units)}
-    _load_units(db, rows, sorted(unit for unit in wanted if unit.number))
+    _load_units(db, rows, [unit for unit in wanted if unit.number])
     claimed = fold_claims(offer, due, rows, now)
     _write(db, rows)
     return claims_of(rows, claimed, _bodies(db, rows, claimed))
@@ -639,7 +634,3 @@ def _left_open(
             found = fetch(db, "open_items", (*unit, 0, limit))
         limit -= len(found)
         yield from (InteractionId(*each) for each in found)
-
-
-def _keys(ids: Sequence[ExecutionId]) -> list[tuple[ExecutionId]]:
-    return [(id_,) for id_ in ids]

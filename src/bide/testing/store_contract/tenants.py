@@ -8,6 +8,8 @@ from bide.engine.moves import (
     ExpireEarly,
     Failure,
     Finish,
+    Received,
+    Settled,
     StoreRejects,
     StoreResults,
     Submitted,
@@ -191,6 +193,54 @@ class TestTenantWall:
         assert [expect(one, Submitted).execution for one in again] == [
             expect(one, Submitted).execution for one in first
         ]
+
+    async def test_of_correlation_keys(self, driver: Driver) -> None:
+        """What comes or goes under a key of one tenant leaves the other's row as it was (S9)."""
+        mine, others = (CorrelationKey(each, "k", _SCOPE) for each in (TENANT, OTHER_TENANT))
+        await driver.do(_early(driver, mine), _early(driver, others))
+        [[before]] = await driver.store.correlated(OTHER_TENANT, ["k"])
+
+        first = await driver.one(_early(driver, mine))
+        [[after]] = await driver.store.correlated(OTHER_TENANT, ["k"])
+        second = await driver.one(_early(driver, others))
+        driver.clock.advance(2 * DAY)
+        expired = await driver.one(ExpireEarly(mine))
+
+        assert [expect(each, Received).outcome for each in (first, second)] == [
+            ReceiptOutcome.DUPLICATE
+        ] * 2
+        assert after == before
+        assert expired == Settled(mine)
+        assert await driver.store.correlated(TENANT, ["k"]) == [[]]
+        [[left]] = await driver.store.correlated(OTHER_TENANT, ["k"])
+        assert left.row.duplicates == 1
+
+    async def test_of_forgotten_keys(self, driver: Driver) -> None:
+        """An old submit key goes, and the same key of another tenant, still young, stays (S9)."""
+        for tenant in (TENANT, OTHER_TENANT):
+            await driver.one(driver.submission("order-42", tenant=tenant))
+            [claimed] = await driver.claim()
+            await driver.one(Finish(claimed.execution.id, claimed.execution.fence, 1, b"1"))
+            driver.clock.advance(DAY)
+        retired = await driver.store.retire(driver.clock(), LIMIT)
+
+        forgotten = await driver.store.forget_keys(driver.clock() - DAY, LIMIT)
+
+        assert (retired, forgotten) == (2, 1)
+        anew, again = await driver.do(
+            *[driver.submission("order-42", tenant=tenant) for tenant in (TENANT, OTHER_TENANT)]
+        )
+        assert not expect(anew, Submitted).duplicate
+        assert expect(again, Submitted).duplicate
+
+    async def test_of_the_sweep(self, driver: Driver) -> None:
+        """What is overdue is listed once, whosever it is."""
+        parked = [await driver.parked(tenant=tenant) for tenant in (TENANT, OTHER_TENANT)]
+        driver.clock.advance(2 * DAY)
+
+        overdue = await driver.store.overdue(LIMIT)
+
+        assert sorted(overdue.expired) == sorted(parked)
 
     async def test_of_cancellation(self, driver: Driver) -> None:
         """Another tenant's cancellation finds nothing and changes nothing (S9)."""
