@@ -1,41 +1,94 @@
 """A row that the database refuses fails alone (duty S6): halve the batch until it stands alone.
 
-A store hands in `attempt`, which makes a part of the batch inside the transaction in progress. When
-the database refuses a value, it puts the transaction back to where the part began (a savepoint)
-and raises `DataError`. Parts are tried from left to right, so later moves go on seeing earlier
+A store makes the parts that `parts_of` asks for, inside the transaction in progress. When the
+database refuses a value, it puts the transaction back to where the part began (a savepoint) and
+answers with `DataError`. Parts are tried from left to right, so later moves go on seeing earlier
 ones; a bad move among n costs about 2 log n attempts, and a batch without one costs nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import NamedTuple
 
 from bide.engine.moves import Claimed, Handover, Move, Outcome, Unstorable
 from bide.model.records import replace
 from bide.spi.store import Transacted
 
-Attempt = Callable[[Sequence[Move], Handover | None], Transacted]
-
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
+
+
+class Part(NamedTuple):
+    """Moves to make together."""
+
+    moves: Sequence[Move]
+    handover: Handover | None
 
 
 class DataError(Exception):
     """The database refuses a value; which move it came with is not known yet."""
 
 
-def isolate(moves: Sequence[Move], handover: Handover | None, attempt: Attempt) -> Transacted:
-    """Make every move that can be stored; the others are answered `Unstorable`, each alone."""
-    try:
-        return attempt(moves, handover)
-    except DataError as error:
-        if len(moves) == 1:
-            return Transacted([Unstorable(str(error))], 0)
+def parts_of(part: Part) -> Generator[Part, Transacted | DataError, Transacted]:
+    """Ask for parts to be made until every move that can be stored is; answer the others.
+
+    Is sent what each part came to, and returns what the whole did: the others are `Unstorable`.
+    """
+    moves, handover = part
+    made = yield part
+    if isinstance(made, Transacted):
+        return made
+    if len(moves) == 1:
+        return Transacted([Unstorable(str(made))], 0)
     middle = len(moves) // 2
-    left = isolate(moves[:middle], handover, attempt)
-    right = isolate(moves[middle:], _remaining(handover, left.outcomes), attempt)
+    left = yield from parts_of(Part(moves[:middle], handover))
+    right = yield from parts_of(Part(moves[middle:], _remaining(handover, left.outcomes)))
     return Transacted(
         [*left.outcomes, *right.outcomes],
         left.left_ready + right.left_ready,
         (*left.executions, *right.executions),
     )
+
+
+def isolate(
+    moves: Sequence[Move],
+    handover: Handover | None,
+    attempt: Callable[[Sequence[Move], Handover | None], Transacted],
+) -> Transacted:
+    """Make every move that can be stored, each part by `attempt`, which may raise `DataError`."""
+    parts = parts_of(Part(moves, handover))
+    part = next(parts)
+    while True:
+        try:
+            made: Transacted | DataError = attempt(*part)
+        except DataError as error:
+            made = error
+        try:
+            part = parts.send(made)
+        except StopIteration as end:
+            return _whole(end)
+
+
+async def isolate_async(
+    moves: Sequence[Move],
+    handover: Handover | None,
+    attempt: Callable[[Sequence[Move], Handover | None], Awaitable[Transacted]],
+) -> Transacted:
+    """`isolate` for a store that awaits its database."""
+    parts = parts_of(Part(moves, handover))
+    part = next(parts)
+    while True:
+        try:
+            made: Transacted | DataError = await attempt(*part)
+        except DataError as error:
+            made = error
+        try:
+            part = parts.send(made)
+        except StopIteration as end:
+            return _whole(end)
+
+
+def _whole(end: StopIteration) -> Transacted:
+    assert isinstance(end.value, Transacted)
+    return end.value
 
 
 def _remaining(handover: Handover | None, outcomes: Sequence[Outcome]) -> Handover | None:

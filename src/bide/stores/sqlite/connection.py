@@ -71,7 +71,7 @@ def _open(path: str, flags: int) -> apsw.Connection:
     return db
 
 
-def explained(error: apsw.Error, path: str) -> StoreUnavailable:
+def explained(error: Exception, path: str) -> StoreUnavailable:
     """Say in a sentence what is wrong with the file and what to do about it."""
     match error:
         case apsw.NotADBError() | apsw.CorruptError():

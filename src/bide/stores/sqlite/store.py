@@ -58,6 +58,7 @@ from bide.spi.store import (
     StoreInfo,
     Transacted,
 )
+from bide.stores.faults import Faults
 from bide.stores.isolate import DataError, isolate
 from bide.stores.rows import (
     asked_of,
@@ -71,7 +72,6 @@ from bide.stores.rows import (
     unit_of,
 )
 from bide.stores.sqlite.connection import explained, open_reader, schema_of, schema_version
-from bide.stores.sqlite.faults import Faults
 from bide.stores.sqlite.lane import Lane
 from bide.stores.sqlite.statements import (
     change_rows,

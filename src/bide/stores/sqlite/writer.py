@@ -26,8 +26,8 @@ import apsw
 
 from bide.errors import StoreUnavailable
 from bide.spi.clock import Clock
+from bide.stores.faults import CommitLost, Faults
 from bide.stores.sqlite.connection import explained, open_writer
-from bide.stores.sqlite.faults import Faults
 from bide.stores.sqlite.lane import Lane
 from bide.stores.sqlite.statements import fetch_one, statement
 from bide.stores.sqlite.turnstile import Turnstile
@@ -149,7 +149,7 @@ class Writer:
                 self._faults.before_commit()
                 db.execute("commit")
                 self._faults.after_commit()
-            except apsw.Error as error:
+            except (apsw.Error, CommitLost) as error:
                 if not self._took_place():
                     raise explained(error, self._path) from error
             return result

@@ -8,7 +8,9 @@ commits.
 import os
 import signal
 
-import apsw
+
+class CommitLost(Exception):
+    """A test has lost the outcome of a commit; the store goes on as if its connection had broken."""
 
 
 class Faults:
@@ -36,14 +38,14 @@ class Faults:
         self._kill("before-commit")
         if self._fail_next is False:
             self._fail_next = None
-            raise apsw.IOError("disk I/O error, made by a test before the commit")
+            raise CommitLost("its outcome was lost, made so by a test before the commit")
 
     def after_commit(self) -> None:
         """Run by the writer once the commit is durable and nobody has been told."""
         self._kill("after-commit")
         if self._fail_next is True:
             self._fail_next = None
-            raise apsw.IOError("disk I/O error, made by a test after the commit")
+            raise CommitLost("its outcome was lost, made so by a test after the commit")
 
     def _kill(self, when: str) -> None:
         if self._when == when and self._commits == self._at:
