@@ -492,7 +492,8 @@ class TestCancelledCaller:
 
         answered = await asyncio.gather(*callers)
         words = [[told(one) for one in outcomes] for outcomes in answered]
-        assert words == [["made"] * 5] * 4 + [["duplicate"] * 5] * 4
+        for first, second in zip(words[:4], words[4:], strict=True):
+            assert sorted([first, second]) == [["duplicate"] * 5, ["made"] * 5]
         await asyncio.wait([leaving])
         again = {told(one) for one in await driver.do(*gone)}
         assert again in ({"made"}, {"duplicate"})
@@ -504,6 +505,9 @@ class TestCancelledCaller:
         await asyncio.sleep(0)
         leaving.cancel()
         await asyncio.wait([leaving])
+        # A store that has begun it goes on with it; closing waits for that.
+        await driver.store.close()
+        await driver.store.open()
 
         now = await driver.claim("worker-2")
         driver.clock.advance(LEASE_MS)
