@@ -1,8 +1,8 @@
 """The stores that the contract suite runs over."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,10 @@ import pytest
 from bide.spi.clock import Clock
 from bide.spi.store import Store
 from bide.stores.memory import MemoryStore
+from bide.stores.postgres.store import PostgresStore
+from bide.stores.sqlite.store import SqliteStore
 from bide.testing.store_contract import StoreFactory
+from tests.servers.postgres import PostgresServer
 
 
 @asynccontextmanager
@@ -32,8 +35,6 @@ def memory() -> StoreFactory:
 
 
 def sqlite(folder: Path) -> StoreFactory:
-    from bide.stores.sqlite.store import SqliteStore
-
     made: dict[int, str] = {}
 
     def fresh(clock: Clock) -> Any:
@@ -49,12 +50,40 @@ def sqlite(folder: Path) -> StoreFactory:
     )
 
 
-STORES = ["memory"]
-# Joins on the day that its module is there; from then on a failing import is a failing test.
-if find_spec("bide.stores.sqlite.store") is not None:
-    STORES.append("sqlite")
+def postgres(server: PostgresServer, template: str) -> StoreFactory:
+    urls: dict[int, str] = {}
+
+    @asynccontextmanager
+    async def fresh(clock: Clock) -> AsyncIterator[Store]:
+        with server.database(template=template) as url:
+            store = PostgresStore(url, clock)
+            urls[id(store)] = url
+            async with opened(store):
+                yield store
+
+    return StoreFactory(
+        name="postgres",
+        fresh=fresh,
+        another=lambda store, clock: opened(PostgresStore(urls[id(store)], clock)),
+        faults=lambda store: store.faults,  # type: ignore[attr-defined]  # the factory gets back what it made
+    )
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> str:
+    """A database with all tables, to be copied: quicker than to make them for each test."""
+    template = postgres_server.create_database()
+    asyncio.run(PostgresStore(postgres_server.url(template)).migrate())
+    return template
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store_factory(request: pytest.FixtureRequest, tmp_path: Path) -> StoreFactory:
-    return memory() if request.param == "memory" else sqlite(tmp_path)
+    match request.param:
+        case "memory":
+            return memory()
+        case "sqlite":
+            return sqlite(tmp_path)
+        case _:
+            server = request.getfixturevalue("postgres_server")
+            return postgres(server, request.getfixturevalue("postgres_template"))

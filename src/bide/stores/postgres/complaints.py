@@ -26,6 +26,8 @@ _WORDS = {
     "57014": "cut a statement off: {said}",
     "0A000": "lacks what is needed: {said}",
 }
+#: Classes of SQLSTATE that are about values: data, integrity constraints, too large rows or keys.
+_OF_VALUES = ("22", "23", "54")
 
 
 def explained(error: BaseException, database: str) -> StoreUnavailable:
@@ -63,3 +65,23 @@ def _what(error: BaseException) -> str:
             return f"cannot be reached: {reason}; does the server run there?"
         case _:
             return f"was lost: {type(error).__name__}"
+
+
+def refused_value(error: BaseException) -> str | None:
+    """Say what is wrong with a value that the database or the driver refuses, and never the value.
+
+    Gives None for an error of any other kind.
+    """
+    state = state_of(error) or ""
+    if state == "22021":
+        return "a text holds the character NUL, or is not UTF-8"
+    match error.__cause__:
+        case UnicodeEncodeError() if state:
+            return "a text holds half a character (a lone surrogate)"
+        case OverflowError() if state:
+            return "a number needs more bits than its column has"
+        case _ if state.startswith(_OF_VALUES):
+            return f"the database cannot keep a value (SQLSTATE {state})"
+        case _:
+            return None
+

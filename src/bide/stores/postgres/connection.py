@@ -72,6 +72,12 @@ async def connect(url: str, *, prepare: bool = True) -> Connection:
     return cast("Connection", db)
 
 
+def is_expected(error: BaseException) -> bool:
+    """True for what goes wrong with a server or on the way to it, and not in this program."""
+    from_driver = type(error).__module__.partition(".")[0] == "asyncpg"
+    return from_driver or isinstance(error, OSError | TimeoutError)
+
+
 class Pool:
     """A few connections that tasks take turns with; one that was lost is replaced."""
 

@@ -254,9 +254,13 @@ create table bide.paused (
 );
 
 -- One row for each connection that writes: the number of its last commit, by which a commit of
--- unknown outcome is looked up, and the highest time that it has seen.
+-- unknown outcome is looked up, and when that was.
 create table bide.writers (
     name text collate "C" primary key,
     last_commit bigint not null,
-    clock bigint not null
+    at bigint not null
 ) with (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+-- The highest time that a commit has read. A sequence, because it is written by every commit: it
+-- has one version, so nothing of it is ever dead, and no transaction waits for another to end.
+create sequence bide.clock minvalue 0 start 0;

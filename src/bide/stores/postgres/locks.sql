@@ -1,0 +1,140 @@
+-- What a commit reads before it decides: rows under lock, by their full keys, in the order in which
+-- the keys come. `offset 0` keeps the planner from taking the join apart, so that each key is one
+-- look into an index.
+
+-- name: now
+select greatest(
+    coalesce($1::int8, (extract(epoch from clock_timestamp()) * 1000)::int8), c.last_value
+) from bide.clock c
+
+-- name: lock_correlations
+-- rows: tenant text, key text, scope text
+select {correlations l} from :rows
+cross join lateral (
+    select * from bide.correlations c
+    where c.tenant = n.tenant and c.key = n.key and c.scope = n.scope
+    offset 0 for update
+) l
+
+-- name: read_keys
+-- rows: tenant text, pipeline text, key text
+-- Such a row is made once and never changed; who makes it at the same time is told by the insert.
+select {submit_keys l} from :rows
+cross join lateral (
+    select * from bide.submit_keys k
+    where k.tenant = n.tenant and k.pipeline = n.pipeline and k.key = n.key
+    offset 0
+) l
+
+-- name: current_units
+-- rows: id uuid
+select e.id, e.units from :rows
+cross join lateral (
+    select id, units, resumed from bide.executions e where e.id = n.id offset 0
+) e
+where e.units > e.resumed
+
+-- name: lock_units
+-- rows: execution uuid, number int4
+select {units l} from :rows
+cross join lateral (
+    select * from bide.units u where u.execution = n.execution and u.number = n.number
+    offset 0 for update
+) l
+
+-- name: read_units
+-- rows: execution uuid, number int4
+select {units l} from :rows
+cross join lateral (
+    select * from bide.units u where u.execution = n.execution and u.number = n.number offset 0
+) l
+
+-- name: read_interactions
+-- rows: execution uuid, unit int4, item int4, generation int4
+-- Without a lock of their own: whoever changes an interaction holds its unit.
+select {interactions l|request=null,answer=null,output=null} from :rows
+cross join lateral (
+    select * from bide.interactions i
+    where i.execution = n.execution and i.unit = n.unit and i.item = n.item
+        and i.generation = n.generation
+    offset 0
+) l
+
+-- name: read_items
+-- rows: execution uuid, unit int4, first int8, stop int8
+select {interactions l} from :rows
+cross join lateral (
+    select * from bide.interactions i
+    where i.execution = n.execution and i.unit = n.unit and i.item >= n.first and i.item < n.stop
+        and i.generation = 0
+    offset 0
+) l
+
+-- name: lock_executions
+-- rows: id uuid
+select {executions l} from :rows
+cross join lateral (
+    select * from bide.executions e where e.id = n.id offset 0 for update
+) l
+
+-- name: read_inputs
+-- rows: execution uuid
+select l.execution, l.body from :rows
+cross join lateral (
+    select * from bide.inputs i where i.execution = n.execution offset 0
+) l
+
+-- name: read_answers
+-- rows: execution uuid, unit int4
+-- Of units with one interaction; a second asking of it counts where the first gave nothing.
+select l.execution, l.body from :rows
+cross join lateral (
+    select i.execution, coalesce(i.output, i.answer) as body from bide.interactions i
+    where i.execution = n.execution and i.unit = n.unit and i.item = 0
+        and coalesce(i.output, i.answer) is not null
+    offset 0
+) l
+
+-- name: claim_due
+-- What is due by what the worker can run, in turn from each tenant, the oldest first. The recursion
+-- hops from one (fingerprint, tenant) to the next, one look into the index each, so that it costs as
+-- many looks as there are tenants with something to do, however much each of them has.
+with recursive groups as (
+    select g.* from unnest($1::text[]) w (fingerprint)
+    cross join lateral (
+        select e.fingerprint, e.tenant, e.due_at from bide.executions e
+        where e.fingerprint = w.fingerprint and e.due_at is not null
+        order by e.tenant, e.due_at limit 1
+    ) g
+    union all
+    select h.* from groups g
+    cross join lateral (
+        select e.fingerprint, e.tenant, e.due_at from bide.executions e
+        where e.fingerprint = g.fingerprint and e.tenant > g.tenant and e.due_at is not null
+        order by e.tenant, e.due_at limit 1
+    ) h
+), waiting as materialized (
+    select g.fingerprint, g.tenant from groups g where g.due_at <= $2 order by g.due_at limit $3
+), share as materialized (
+    select ($3 + count(*) - 1) / greatest(count(*), 1) as most from waiting
+)
+select {executions l} from waiting w
+cross join lateral (
+    select * from bide.executions e
+    where e.fingerprint = w.fingerprint and e.tenant = w.tenant and e.due_at <= $2
+    order by e.due_at limit (select most from share)
+    for update skip locked
+) l
+limit $3
+
+-- name: renew
+-- rows: id uuid, fence int4
+with held as (
+    select l.id, l.fence from :rows
+    cross join lateral (
+        select e.id, e.fence from bide.executions e
+        where e.id = n.id and e.fence = n.fence and e.status = 2
+        offset 0 for update
+    ) l
+)
+update bide.executions e set due_at = $3 from held h where e.id = h.id returning e.id, e.fence

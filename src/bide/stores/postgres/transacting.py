@@ -1,0 +1,214 @@
+"""The two deciding verbs: lock and read, let the engine decide, write what came out."""
+
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import Any
+
+from bide.engine.fold import claims_of, fold, fold_claims
+from bide.engine.moves import Claimed, Handover, Move
+from bide.engine.rows import Needs, Rows, Table
+from bide.engine.running import ClaimOffer
+from bide.model.ids import ExecutionId, UnitId
+from bide.model.records import Correlation, Execution, SubmitKey, Unit
+from bide.spi.store import Transacted
+from bide.stores.isolate import DataError, isolate_async
+from bide.stores.postgres.complaints import refused_value
+from bide.stores.postgres.statements import Batch
+from bide.stores.postgres.writer import LOCKS, Race, Transaction
+from bide.stores.rows import changed_rows, execution_of, interaction_of, new_rows, unit_of
+
+#: The key's columns of rows that one commit may put twice; the last of them counts.
+_REPLACING = {"put_results": itemgetter(0, 1), "put_rejects": itemgetter(0, 1, 2)}
+#: Of rows that others may make at the same time: in one order, so that nobody waits for each other.
+_CONTENDED = {"new_keys": itemgetter(0, 1, 2), "new_correlations": itemgetter(0, 1, 2)}
+
+
+async def make(
+    transaction: Transaction, moves: Sequence[Move], handover: Handover | None
+) -> Transacted:
+    """Make a batch of moves.
+
+    Raises:
+        Race: another transaction has come between.
+    """
+    rows = await _load(transaction, Needs(moves))
+    now = await transaction.now()
+    outcomes, left_ready = fold(moves, rows, now, handover)
+    await write(transaction, rows, now)
+    return Transacted(outcomes, left_ready, tuple(rows.executions.written()))
+
+
+async def make_apart(
+    transaction: Transaction, moves: Sequence[Move], handover: Handover | None
+) -> Transacted:
+    """Make a batch of which the database refuses a value: all moves but those that it comes with."""
+
+    async def attempt(part: Sequence[Move], offer: Handover | None) -> Transacted:
+        await transaction.execute("savepoint part")
+        try:
+            made = await make(transaction, part, offer)
+        except Exception as error:
+            problem = refused_value(error)
+            if problem is None:
+                raise
+            await transaction.execute("rollback to part")
+            raise DataError(problem) from error
+        await transaction.execute("release part")
+        return made
+
+    return await isolate_async(moves, handover, attempt)
+
+
+async def claim(transaction: Transaction, offer: ClaimOffer) -> list[Claimed]:
+    """Claim what is due. Nothing waits here: what another holds is passed over."""
+    now = await transaction.now()
+    found = await transaction.fetch(LOCKS["claim_due"], list(offer.fingerprints), now, offer.limit)
+    if not found:
+        return []
+    due = sorted(map(execution_of, found), key=lambda each: (each.due_at or 0, each.id))
+    rows = Rows()
+    for execution in due:
+        rows.executions.load(execution.id, execution)
+    wanted = {UnitId(each.id, number) for each in due for number in (each.resumed, each.units)}
+    await _load_units(transaction, rows, "read_units", [unit for unit in wanted if unit.number])
+    claimed = fold_claims(offer, due, rows, now)
+    await write(transaction, rows, now)
+    return claims_of(rows, claimed, await _bodies(transaction, rows, claimed))
+
+
+async def write(transaction: Transaction, rows: Rows, now: int) -> None:
+    """Write what the decisions came to."""
+    batches = [*_new(rows), *(Batch(*each) for each in changed_rows(rows)), *_beside(rows.units)]
+    if batches:
+        await transaction.write(batches, now)
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+async def _load(transaction: Transaction, needs: Needs) -> Rows:
+    """Lock and read what the moves concern, in the one lock order."""
+    rows = Rows()
+    if needs.correlations:
+        for row in await transaction.read("lock_correlations", sorted(needs.correlations)):
+            correlation = Correlation(*row)
+            rows.correlations.load(correlation.id, correlation)
+            needs.follow(correlation)
+    if needs.keys:
+        for row in await transaction.read("read_keys", sorted(needs.keys)):
+            rows.keys.load((row[0], row[1], row[2]), SubmitKey(*row))
+    await _load_units(transaction, rows, "lock_units", await _concerned_units(transaction, needs))
+    await _load_interactions(transaction, rows, needs)
+    if needs.executions:
+        for row in await transaction.read("lock_executions", _keys(needs.executions)):
+            rows.executions.load(row[0], execution_of(row))
+    _check_units(rows, needs.current_unit_of)
+    return rows
+
+
+async def _concerned_units(transaction: Transaction, needs: Needs) -> set[UnitId]:
+    """Units that are named, and open units of executions that are: these are looked up before their
+    executions are locked, since units come first.
+    """
+    if not needs.current_unit_of:
+        return needs.units
+    found = await transaction.read("current_units", _keys(needs.current_unit_of))
+    return needs.units | {UnitId(row[0], row[1]) for row in found}
+
+
+def _check_units(rows: Rows, executions: Iterable[ExecutionId]) -> None:
+    """See that the open unit of each is still the one that was locked."""
+    for id_ in executions:
+        execution = rows.executions.get(id_)
+        if execution is not None and execution.units > execution.resumed:
+            unit = UnitId(id_, execution.units)
+            if rows.units.get(unit) is None:
+                raise Race("an execution has opened a unit meanwhile")
+
+
+async def _load_units(
+    transaction: Transaction, rows: Rows, statement: str, units: Iterable[UnitId]
+) -> None:
+    ids = sorted(units)
+    if ids:
+        for row in await transaction.read(statement, ids):
+            unit = unit_of(row)
+            rows.units.load(unit.id, unit)
+
+
+async def _load_interactions(transaction: Transaction, rows: Rows, needs: Needs) -> None:
+    found: list[Sequence[Any]] = []
+    if needs.interactions:
+        found += await transaction.read("read_interactions", sorted(needs.interactions))
+    ranges = [
+        (*unit_id, first, min(stop, unit.appended))
+        for unit_id, first, stop in needs.ranges
+        if (unit := rows.units.get(unit_id)) is not None and unit.appended > first
+    ]
+    if ranges:
+        found += await transaction.read("read_items", ranges)
+    for row in found:
+        interaction = interaction_of(row)
+        rows.interactions.load(interaction.id, interaction)
+
+
+async def _bodies(
+    transaction: Transaction, rows: Rows, claimed: Sequence[Execution]
+) -> dict[ExecutionId, bytes]:
+    """What the segments start from: inputs, and answers of units with one interaction."""
+    starting = [(each.id,) for each in claimed if not each.resumed]
+    resuming = [
+        UnitId(each.id, each.resumed)
+        for each in claimed
+        if (unit := rows.units.get(UnitId(each.id, each.resumed))) and not unit.per_item
+    ]
+    found: list[Sequence[Any]] = []
+    if starting:
+        found += await transaction.read("read_inputs", starting)
+    if resuming:
+        found += await transaction.read("read_answers", resuming)
+    return {ExecutionId(row[0]): row[1] for row in found}
+
+
+def _keys(ids: Iterable[ExecutionId]) -> list[tuple[ExecutionId]]:
+    return [(id_,) for id_ in sorted(ids)]
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def _new(rows: Rows) -> Iterable[Batch]:
+    for name, new in new_rows(rows):
+        if name in _REPLACING:
+            yield Batch(name, list({_REPLACING[name](row): row for row in new}.values()))
+        elif name in _CONTENDED:
+            yield Batch(name, sorted(new, key=_CONTENDED[name]))
+        else:
+            yield Batch(name, new)
+
+
+#: Tables that hold a row for each unit of which something is true, and that row.
+_BESIDE: dict[str, Callable[[Unit], tuple[Any, ...] | None]] = {
+    "deadlines": lambda unit: (
+        None
+        if unit.deadline_at is None or unit.status.is_terminal
+        else (unit.deadline_at, *unit.id)
+    ),
+    "left_open": lambda unit: (
+        tuple(unit.id) if unit.status.is_terminal and unit.settled < unit.appended else None
+    ),
+}
+
+
+def _beside(units: Table[UnitId, Unit]) -> Iterable[Batch]:
+    """What has to be written beside units, for the sweeper to find them by."""
+    changed = units.changed()
+    for name, entry in _BESIDE.items():
+        pairs = [(entry(was), entry(now)) for was, now in changed]
+        pairs += [(None, entry(now)) for now in units.new()]
+        new = [now for was, now in pairs if now is not None and now != was]
+        old = [was for was, now in pairs if was is not None and now != was]
+        if new:
+            yield Batch(f"new_{name}", new)
+        if old:
+            yield Batch(f"drop_{name}", old)

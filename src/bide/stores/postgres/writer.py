@@ -1,0 +1,271 @@
+"""Transactions that write: begun, locked, decided, written, marked, committed.
+
+Theory of operation
+-------------------
+A process has a few *lanes*, each with a connection of its own, and runs one transaction at a time on
+each. A transaction first locks what it concerns, in the one order, and reads the clock only then, so
+that it is later than every commit it has waited for. What it writes goes out as one statement, with
+a mark: the number of this commit under the lane's name.
+
+A transaction that meets another's work (a key that both make, a deadlock, a row changed between a
+look and its lock) is rolled back and made again from the start, where it sees what the other did.
+
+What happens when the connection is lost: before `commit` was sent, nothing was written. After it the
+outcome is unknown, and the mark is looked up over a new connection. The look writes the mark's row
+itself, so it waits for the lost transaction to end if the server has not noticed yet that nobody is
+there; that is why a transaction may not idle for long. A transaction's number would not do
+(`pg_xact_status`): after a crash of the server the next one may bear the same. Until the mark could
+be read, nothing is answered.
+"""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from bide.errors import StoreUnavailable
+from bide.spi.clock import Clock
+from bide.stores.faults import CommitLost, Faults
+from bide.stores.isolate import DataError
+from bide.stores.postgres.complaints import explained, refused_value, state_of
+from bide.stores.postgres.connection import Connection, is_expected
+from bide.stores.postgres.statements import Batch, Batches, columns_of, load
+
+T = TypeVar("T")
+
+LOCKS = load("locks.sql")
+_WRITES = Batches("writes.sql")
+
+#: Each key is looked up in its index, whatever the planner believes of the tables' sizes; a plan is
+#: made once and kept. In the transaction and not on the connection, which a pooler may share.
+BEGIN = (
+    "begin; set local enable_seqscan = off; set local enable_hashjoin = off;"
+    " set local enable_mergejoin = off; set local enable_bitmapscan = off;"
+    " set local plan_cache_mode = force_generic_plan; set local jit = off;"
+    " set local idle_in_transaction_session_timeout = '30s'"
+)
+
+_READ_MARK = """
+insert into bide.writers values ($1, 0, 0)
+on conflict (name) do update set last_commit = writers.last_commit
+returning last_commit
+"""
+_FORGET_MARKS = "delete from bide.writers where at < $1 and at > 0"
+_DAY_MS = 86_400_000
+
+#: Serialisation failure, deadlock, lock not available, unique violation.
+_RACES = frozenset({"40001", "40P01", "55P03", "23505"})
+_ATTEMPTS_MAX = 100
+_RETRY_S = 0.002
+#: A lane takes a new name after so many commits: while somebody holds an old snapshot open, the
+#: versions of its row stay, and each look at it goes through all of them.
+_RENAME_AFTER = 1_000
+_LOOK_UP_FIRST_S, _LOOK_UP_MAX_S = 0.05, 2.0
+
+
+class Race(Exception):
+    """Another transaction has made or changed what this one had read."""
+
+
+class Transaction:
+    """One attempt at a transaction, on one connection."""
+
+    def __init__(self, db: Connection, clock: Clock | None, mark: tuple[str, int]) -> None:
+        self._db = db
+        self._clock = clock
+        self._mark = mark
+        self.wrote = False
+
+    async def read(self, name: str, rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+        """Run a statement of `locks.sql` over rows, of which there is at least one."""
+        return await self._db.fetch(LOCKS[name], *zip(*rows, strict=True))
+
+    async def fetch(self, text: str, *args: Any) -> list[Sequence[Any]]:
+        """Run a statement."""
+        return await self._db.fetch(text, *args)
+
+    async def execute(self, text: str, *args: Any) -> None:
+        """Run a statement that gives nothing."""
+        await self._db.execute(text, *args)
+
+    async def now(self) -> int:
+        """The store's time; to be read when all that is concerned is locked."""
+        return int(await self._db.fetchval(LOCKS["now"], self._clock() if self._clock else None))
+
+    async def write(self, batches: Sequence[Batch], now: int) -> None:
+        """Write rows, with the mark of this commit.
+
+        Raises:
+            Race: not all of them could be written.
+        """
+        self.wrote = True
+        marked = [*batches, Batch("mark", [(*self._mark, now)])]
+        text = _WRITES.combined(tuple(batch.name for batch in marked))
+        [written] = await self._db.fetch(text, *columns_of(marked))
+        for batch, count in zip(marked, written, strict=True):
+            if count != len(batch.rows):
+                raise Race(f"{batch.name}: {count} of {len(batch.rows)} rows")
+
+
+Work = Callable[[Transaction], Awaitable[T]]
+
+
+class Lane:
+    """One connection that writes, one transaction after another."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        clock: Clock | None,
+        faults: Faults,
+        label: str,
+    ) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._faults = faults
+        self._label = label
+        self._db: Connection | None = None
+        self._name = ""
+        self._commits = _RENAME_AFTER
+        self._closing = asyncio.Event()
+        self._turn = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Connect."""
+        self._closing.clear()
+        await self._connected()
+
+    async def close(self) -> None:
+        """Finish the transaction in progress, then disconnect."""
+        self._closing.set()
+        async with self._turn:
+            if self._db is not None:
+                await self._db.close(timeout=5)
+                self._db = None
+
+    @property
+    def is_free(self) -> bool:
+        """True while it does nothing."""
+        return not self._turn.locked()
+
+    async def run(self, work: Work[T]) -> T:
+        """Do `work` in a transaction and commit what it wrote.
+
+        Raises:
+            StoreUnavailable: nothing of it was written.
+        """
+        async with self._turn:
+            for attempt in range(_ATTEMPTS_MAX):
+                try:
+                    return await self._attempt(work)
+                except Race:
+                    # Apart from whom it met, should both try at the same pace.
+                    await asyncio.sleep(random.uniform(0, _RETRY_S * min(attempt, 10)))
+        raise StoreUnavailable(
+            f"{self._label} is too busy: others changed the same rows again and again"
+        )
+
+    async def _attempt(self, work: Work[T]) -> T:
+        db = await self._begun()
+        self._next_mark()
+        transaction = Transaction(db, self._clock, (self._name, self._commits))
+        try:
+            result = await work(transaction)
+        except BaseException as error:
+            await self._roll_back(db)
+            if state_of(error) in _RACES:
+                raise Race from error
+            if (problem := refused_value(error)) is not None:
+                raise DataError(problem) from error
+            if is_expected(error):
+                raise explained(error, self._label) from error
+            raise
+        if transaction.wrote:
+            await self._commit(db)
+        else:
+            await self._roll_back(db)
+        return result
+
+    def _next_mark(self) -> None:
+        if self._commits >= _RENAME_AFTER:
+            self._name, self._commits = secrets.token_hex(8), 0
+        self._commits += 1
+
+    async def _connected(self) -> Connection:
+        if self._db is None or self._db.is_closed():
+            try:
+                self._db = await self._connect()
+            except BaseException as error:
+                if is_expected(error):
+                    raise explained(error, self._label) from error
+                raise
+        return self._db
+
+    async def _begun(self) -> Connection:
+        """A connection with a transaction begun; one that died while it was idle is replaced."""
+        db = await self._connected()
+        try:
+            await db.execute(BEGIN)
+        except BaseException as error:
+            db.terminate()
+            if not is_expected(error):
+                raise
+            db = await self._connected()
+            try:
+                await db.execute(BEGIN)
+            except BaseException as again:
+                db.terminate()
+                if is_expected(again):
+                    raise explained(again, self._label) from again
+                raise
+        return db
+
+    async def _commit(self, db: Connection) -> None:
+        try:
+            self._faults.before_commit()
+            await db.execute("commit")
+            self._faults.after_commit()
+        except BaseException as error:
+            if state_of(error) in _RACES:
+                raise Race from error
+            db.terminate()
+            if not (is_expected(error) or isinstance(error, CommitLost)):
+                raise
+            if not await self._took_place():
+                raise explained(error, self._label) from error
+
+    async def _took_place(self) -> bool:
+        """Look whether the last commit is there, for as long as it takes."""
+        pause = _LOOK_UP_FIRST_S
+        while True:
+            try:
+                db = await self._connected()
+                return bool(await db.fetchval(_READ_MARK, self._name) == self._commits)
+            except StoreUnavailable:
+                pass
+            except BaseException as error:
+                if self._db is not None:
+                    self._db.terminate()
+                if not is_expected(error):
+                    raise
+            if self._closing.is_set():
+                raise StoreUnavailable(
+                    f"{self._label} was lost while committing, and the store was closed before"
+                    " what became of it could be looked up"
+                )
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LOOK_UP_MAX_S)
+
+    async def _roll_back(self, db: Connection) -> None:
+        try:
+            if not db.is_closed():
+                await db.execute("rollback")
+        except BaseException:
+            db.terminate()
+            raise
+
+    async def forget_marks(self, now: int) -> None:
+        """Remove the marks of lanes that have long been gone."""
+        async with self._turn:
+            await (await self._connected()).execute(_FORGET_MARKS, now - _DAY_MS)
