@@ -14,10 +14,10 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 TYPED := src $(wildcard examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test demo bench lock clean
+.PHONY: help setup check fix test demo bench bench-peers lock clean
 
 help: ## show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv from the locked requirements
 
@@ -52,8 +52,12 @@ demo: setup ## a thousand payments through a kill; INPUT=FILE for your own
 bench: setup ## the figures, with the limit beside each; ARGS="-n 2000 --json"
 	$(BIN)/bide bench all $(ARGS)
 
+bench-peers: setup ## Bide beside its peers, in one run; ARGS="-n 200 --runs 1"
+	$(BIN)/python -m benchmarks.peers $(ARGS)
+
 # What is compiled must not depend on the machine: no extra index, no folder of wheels, and no
 # address in the result, so that whoever installs uses the registry that they trust.
+PEERS := benchmarks/peers/requirements
 LOCK := env -u PIP_FIND_LINKS -u UV_FIND_LINKS -u UV_INDEX_URL -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_URL \
 	$(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links
@@ -61,6 +65,7 @@ LOCK := env -u PIP_FIND_LINKS -u UV_FIND_LINKS -u UV_INDEX_URL -u UV_DEFAULT_IND
 lock: $(VENV)/bin/uv ## compile requirements/ again; ARGS=--upgrade for newer versions
 	$(LOCK) $(ARGS) pyproject.toml --output-file requirements/base.txt
 	$(LOCK) $(ARGS) pyproject.toml --group dev --constraint requirements/base.txt --output-file requirements/dev.txt
+	for peer in $(PEERS)/*.in; do $(LOCK) $(ARGS) $$peer --output-file $${peer%.in}.txt || exit 1; done
 
 # A lock can be made when none can be installed yet: then uv comes alone.
 $(VENV)/bin/uv:

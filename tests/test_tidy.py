@@ -71,10 +71,17 @@ def test_sql_stands_in_the_stores() -> None:
     assert strays == []
 
 
-@pytest.mark.parametrize("name", ["base.txt", "dev.txt"])
-def test_locks_are_hashed_and_name_no_address(name: str) -> None:
+LOCKS = sorted(
+    path
+    for folder in ("requirements", "benchmarks/peers/requirements")
+    for path in (ROOT / folder).glob("*.txt")
+)
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_locks_are_hashed_and_name_no_address(lock: Path) -> None:
     """Everything installed is pinned by hash; where it comes from is the installer's choice."""
-    text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
+    text = lock.read_text(encoding="utf-8")
     pins = re.findall(r"^(?![#\s-])\S.*?(?=^(?![#\s])|\Z)", text, flags=re.MULTILINE | re.DOTALL)
 
     assert pins
