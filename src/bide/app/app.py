@@ -507,6 +507,26 @@ class App:
             )
         return receipts
 
+    async def link(
+        self,
+        interaction: Interaction[Any, Any] | str,
+        *,
+        actor: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> str:
+        """The address of a page on which one person decides a question; it needs no login.
+
+        Whoever has the address can decide, so it goes to that person alone: give their name as
+        `actor`, and it is recorded whoever uses it. It begins with the setting
+        `BIDE_CALLBACK_BASE_URL`.
+
+        Raises:
+            UnknownInteraction: there is none of that id.
+            DefinitionError: there is no keyring, or that setting is not set.
+            InvalidInput: the actor is blank, or has more than 255 bytes.
+        """
+        return await self.service.link(tenant, _id_of(interaction), actor=actor)
+
     async def assign(
         self,
         interaction: Interaction[Any, Any] | str,

@@ -415,6 +415,16 @@ class BlockingApp:
         """Answer many questions in shared commits."""
         return self._portal.call(self._app.complete_many(completions, actor=actor, tenant=tenant))
 
+    def link(
+        self,
+        interaction: Interaction[Any, Any] | str,
+        *,
+        actor: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> str:
+        """The address of a page on which one person decides a question."""
+        return self._portal.call(self._app.link(interaction, actor=actor, tenant=tenant))
+
     def assign(
         self,
         interaction: Interaction[Any, Any] | str,

@@ -201,6 +201,32 @@ def release(
         print_execution(view, None)
 
 
+def link(
+    interaction: Annotated[
+        str, typer.Argument(metavar="ID", help="The interaction, as `bide pending` lists it.")
+    ],
+    actor: Annotated[
+        str | None,
+        typer.Option("--actor", metavar="NAME", help="Who decides; else they say who they are.",
+                     show_default=False),
+    ] = None,
+    app: AppOption = None,
+    store: StoreOption = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Make the address at which one person decides; whoever has it can."""
+
+    async def act(service: Service) -> str:
+        return await service.link(tenant, interaction, actor=actor)
+
+    address = with_service(Target(app, store, tenant, json), act)
+    if json:
+        output.print_json({"interactionId": interaction, "url": address})
+    else:
+        output.say(output.text(address))
+
+
 def assign(
     interaction: Annotated[
         str, typer.Argument(metavar="ID", help="The interaction, as `bide pending` lists it.")

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 import structlog
 
 from bide.errors import BideError
+from bide.security.redaction import redact
 
 _Event: TypeAlias = MutableMapping[str, Any]
 
@@ -89,10 +90,10 @@ def drop_private(_: Any, __: str, event: _Event) -> _Event:
 
 
 def one_line_event(_: Any, __: str, event: _Event) -> _Event:
-    """Keep an event in its line, and a line in bounds."""
+    """Keep an event in its line, a line in bounds, and tokens out of it."""
     for name, value in event.items():
         if isinstance(value, str):
-            event[name] = " ".join(value.split())[:_MESSAGE_LENGTH_MAX]
+            event[name] = redact(" ".join(value.split())[:_MESSAGE_LENGTH_MAX])
     return event
 
 

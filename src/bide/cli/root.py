@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bide.cli import act, bench, look, replay, serve, submit, upkeep
+from bide.cli import act, bench, keys, look, replay, serve, submit, upkeep
 from bide.cli.complaints import FAILED, INTERRUPTED, USAGE, exit_code_of, explain
 
 app = typer.Typer(
@@ -26,6 +26,10 @@ dlq = typer.Typer(
     invoke_without_command=True,
 )
 
+key_commands = typer.Typer(
+    name="keys", help="The keys that tokens and links are signed with.", invoke_without_command=True
+)
+
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
 app.command("submit")(submit.submit)
@@ -35,6 +39,7 @@ app.command("replay")(replay.replay)
 app.command("pending")(look.pending)
 app.command("complete")(act.complete)
 app.command("assign")(act.assign)
+app.command("link")(act.link)
 app.command("cancel")(act.cancel)
 app.command("release")(act.release)
 app.command("pipelines")(look.pipelines)
@@ -45,6 +50,11 @@ app.add_typer(dlq)
 dlq.command("ls")(look.dead_letters)
 dlq.command("show")(look.dead_letter)
 dlq.command("redrive")(act.redrive)
+app.add_typer(key_commands)
+key_commands.command("generate")(keys.generate)
+key_commands.command("rotate")(keys.rotate)
+key_commands.command("revoke")(keys.revoke)
+key_commands.command("list")(keys.list_)
 app.command("migrate")(upkeep.migrate)
 app.command("doctor")(upkeep.doctor)
 app.command("bench")(bench.bench)
@@ -87,6 +97,12 @@ def bide(
 @dlq.callback()
 def dead_letters(context: typer.Context) -> None:
     """What did not succeed: executions, and items left out."""
+    _help_without_command(context)
+
+
+@key_commands.callback()
+def token_keys(context: typer.Context) -> None:
+    """The keys that tokens and links are signed with."""
     _help_without_command(context)
 
 

@@ -40,7 +40,7 @@ from bide.runtime.texts import MESSAGE_MAX, NAME_MAX, check_text
 from bide.runtime.views import MISSING, Completion, Reply
 from bide.security.access import OPERATOR, AccessRefused, Caller, Right, right_of
 from bide.security.desk import TokenDesk
-from bide.security.tokens import Purpose, TokenRefused
+from bide.security.tokens import Claims, Purpose, TokenRefused
 from bide.settings import Settings
 from bide.spi.clock import Clock
 from bide.spi.store import Asked, Correlated, Store
@@ -279,6 +279,10 @@ class Admission:
 
     # --- by what right ------------------------------------------------------------------------
 
+    def claims_of(self, token: str, purpose: Purpose) -> Claims:
+        """What a token says; raises `TokenRefused` where it gives no right here and now."""
+        return self._tokens.check(token, purpose, self._clock())
+
     def _right(self, tenant: str, completion: Completion | Typed, by: Caller | None) -> Right:
         """What a completion may answer; looks at nothing but itself."""
         token = completion.resume_token
@@ -286,7 +290,7 @@ class Admission:
             return OPERATOR if tenant == OPERATOR.tenant else Right(tenant)
         try:
             purpose = by.takes if by else Purpose.RESUME
-            claims = self._tokens.check(token, purpose, self._clock()) if token else None
+            claims = self.claims_of(token, purpose) if token else None
             return right_of(
                 tenant,
                 by,

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bide.web import api, health, openapi, pipeline, problems, rendering
+from bide.web import api, decide, health, openapi, pipeline, problems, rendering
 from bide.web.guard import Identify
 from bide.web.routing import Call, Edge, Endpoint, Operation, Served
 
@@ -36,6 +36,7 @@ def create_asgi(app: Served, *, identify: Identify | None = None) -> FastAPI:
     for operation in operations():
         endpoint = Endpoint(operation, edge)
         asgi.router.routes.append(Route(operation.path, endpoint, methods=[operation.method]))
+    asgi.router.routes.append(Route(decide.PATH, decide.Decide(edge)))
     asgi.add_route("/healthz", health.healthz, methods=["GET"])
     asgi.add_route("/readyz", health.readyz(edge), methods=["GET"])
     asgi.add_exception_handler(Exception, _respond)

@@ -112,6 +112,34 @@ def _named_tenant(headers: Headers) -> str | None:
 
 
 def refuse_strangers(request: Request, headers: Headers) -> None:
+    """Serve this machine only, and no page of another site through it."""
+    refuse_other_machines(request, headers)
+    host = headers.get(b"host", b"").decode("latin-1").lower()
+    origin = headers.get(b"origin")
+    if origin is not None and not _is_same_origin(origin.decode("latin-1").lower(), host):
+        raise Refused("foreign-origin", _CLOSED.format("the header Origin names another site"))
+    if headers.get(b"sec-fetch-site", b"").strip().lower() == b"cross-site":
+        raise Refused("foreign-origin", _CLOSED.format("the browser says that it is cross-site"))
+
+
+def insist_on_own_page(headers: Headers) -> None:
+    """Refuse a form that a browser sends from any page but our own.
+
+    A page that sends no referrer sends the origin `null`; then the browser's own word must say that
+    it is ours. A program names no site at all, and has the address itself.
+    """
+    site = headers.get(b"sec-fetch-site", b"").strip().lower()
+    origin = headers.get(b"origin")
+    host = headers.get(b"host", b"").decode("latin-1").lower()
+    is_ours = site == b"same-origin" or (site == b"" and origin is None)
+    if origin is not None and origin != b"null":
+        same = _is_same_origin(origin.decode("latin-1").lower(), host)
+        is_ours = same and site in {b"same-origin", b""}
+    if not is_ours:
+        raise Refused("foreign-origin", "Decide on the page of the link itself.")
+
+
+def refuse_other_machines(request: Request, headers: Headers) -> None:
     """Serve this machine only: the door of an app without authentication."""
     client = request.scope.get("client")
     if client is not None and not _is_local_address(str(client[0])):
@@ -119,11 +147,6 @@ def refuse_strangers(request: Request, headers: Headers) -> None:
     host = headers.get(b"host", b"").decode("latin-1").lower()
     if not names_this_machine(host):
         raise Refused("foreign-host", _CLOSED.format("the header Host names another machine"))
-    origin = headers.get(b"origin")
-    if origin is not None and not _is_same_origin(origin.decode("latin-1").lower(), host):
-        raise Refused("foreign-origin", _CLOSED.format("the header Origin names another site"))
-    if headers.get(b"sec-fetch-site", b"").strip().lower() == b"cross-site":
-        raise Refused("foreign-origin", _CLOSED.format("the browser says that it is cross-site"))
 
 
 _CLOSED: Final = "Without authentication (identify=) only this machine is served, and {}."

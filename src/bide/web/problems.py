@@ -20,6 +20,7 @@ from starlette.responses import Response
 from bide.errors import BideError, FieldError, NotRunning, StoreUnavailable
 from bide.planning.json_limits import MalformedJson
 from bide.runtime.views import Reply
+from bide.security.redaction import redact
 from bide.web import rendering
 from bide.web.schemas import Problem, ReceiptBody
 
@@ -121,7 +122,7 @@ def problem(code: str, detail: str, *, instance: str, errors: Sequence[FieldErro
 
 def instance_of(request: Request) -> str:
     """What a problem is about: the path as the client wrote it, without the query."""
-    return quote(request.url.path, safe="/%:@!$&'()*+,;=~")
+    return quote(redact(request.url.path), safe="/%:@!$&'()*+,;=~")
 
 
 def code_of(reply: Reply) -> str:

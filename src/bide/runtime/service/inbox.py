@@ -11,6 +11,7 @@ from bide.engine.moves import (
 from bide.errors import (
     AlreadyAssigned,
     AlreadyEnded,
+    DefinitionError,
     InvalidInput,
     StoreUnavailable,
     UnknownInteraction,
@@ -29,7 +30,7 @@ from bide.runtime.views import (
     Reply,
 )
 from bide.security.access import Caller
-from bide.security.tokens import Purpose, TokenRefused
+from bide.security.tokens import Claims, Purpose, TokenRefused
 from bide.spi.store import PendingQuery
 
 
@@ -92,8 +93,7 @@ class Interactions(Operations):
         view = await self.interaction(tenant, interaction_id)
         id_ = parse_interaction(interaction_id)
         if view is None or id_ is None:
-            receipt = Receipt(interaction_id=interaction_id, outcome="unknown")
-            raise UnknownInteraction(f"there is no interaction {interaction_id}", receipt=receipt)
+            raise _unknown(interaction_id)
         outcome = await self._committer.commit(Assign(id_, tenant, assignee, only_from))
         if isinstance(outcome, TakenBy):
             raise AlreadyAssigned(
@@ -150,6 +150,44 @@ class Interactions(Operations):
             return False
         return True
 
+    def claims_of(self, token: str, purpose: Purpose) -> Claims:
+        """What a token says that is good here and now; reads nothing.
+
+        Raises:
+            TokenRefused: it is not.
+        """
+        return self._admission.claims_of(token, purpose)
+
+    async def link(self, tenant: str, interaction_id: str, *, actor: str | None = None) -> str:
+        """The address at which one person decides an interaction, without another credential.
+
+        Args:
+            tenant: whose rows.
+            interaction_id: what is decided.
+            actor: who decides; None: whoever has the link says who they are.
+
+        Raises:
+            UnknownInteraction: there is none of that id.
+            DefinitionError: there is no keyring, or no address to begin the link with.
+            InvalidInput: the actor is none, or too long for a link.
+        """
+        base = self.settings.callback_base_url.rstrip("/")
+        if not base:
+            raise DefinitionError("a link begins with where this API is reached from outside;"
+                                  " set BIDE_CALLBACK_BASE_URL=https://...")  # fmt: skip
+        problem = check_text(actor) if actor is not None else None
+        if problem is not None:
+            raise InvalidInput(f"the actor {problem}")
+        id_ = parse_interaction(interaction_id)
+        [asked] = await self._store.interactions_by_id(tenant, [id_]) if id_ else [None]
+        if asked is None:
+            raise _unknown(interaction_id)
+        try:
+            token = self._tokens.issue(asked.interaction, Purpose.DECIDE, actor=actor)
+        except ValueError as error:
+            raise InvalidInput(str(error)) from None
+        return f"{base}/decide/{token}"
+
     async def receipts(self, tenant: str) -> ReceiptCounts:
         """How many completions got which receipt."""
         stored = await self._store.count_receipts(tenant)
@@ -157,3 +195,8 @@ class Interactions(Operations):
             process=self._admission.given(tenant),
             stored={outcome.value: count for outcome, count in stored.items()},
         )
+
+
+def _unknown(interaction_id: str) -> UnknownInteraction:
+    receipt = Receipt(interaction_id=interaction_id, outcome="unknown")
+    return UnknownInteraction(f"there is no interaction {interaction_id}", receipt=receipt)

@@ -1,5 +1,6 @@
 """Running an app: what it would hold, what is paused, what keeps it from working."""
 
+from bide.authoring.transports import Inbox
 from bide.engine.moves import (
     Moved,
     Refused,
@@ -144,6 +145,7 @@ class Operating(Operations):
         if not all(check.ok or check.warning for check in checks):
             return checks
         checks += await self._store.examine()
+        checks += self._token_checks()
         picture = await self._deploys.refresh()
         for pipeline in sorted(picture.paused):
             message = f"pipeline {pipeline!r} is paused: nothing of it is claimed"
@@ -151,6 +153,32 @@ class Operating(Operations):
             paused = Check(name="paused", ok=False, warning=True, message=message, hint=hint)
             checks.append(paused)
         return checks + await self._who_would_be_held(picture)
+
+    def _token_checks(self) -> list[Check]:
+        """What is there of keys, and which awaits take answers without a token."""
+        desk, found = self._tokens, list[Check]()
+        if desk.is_open and not desk.is_private():
+            message = f"others than its owner may read the keyring {desk.path}"
+            hint = f"chmod 600 {desk.path}"
+            found.append(Check(name="keys", ok=False, warning=True, message=message, hint=hint))
+        elif desk.is_open:
+            signs, *others = desk.key_ids()
+            message = f"key {signs} signs; {', '.join(others) or 'none else'} verify"
+            found.append(Check(name="keys", ok=True, message=message))
+        for plan in self._plans.versions:
+            for boundary in plan.awaits():
+                transport = boundary.transport
+                if isinstance(transport, Inbox) or transport.needs_token:
+                    continue
+                message = (
+                    f"await {boundary.name!r} of pipeline {plan.title!r} trusts its network:"
+                    " whoever knows an id can answer"
+                )
+                hint = "leave out trusted_network=True, unless nobody else can reach this API"
+                found.append(
+                    Check(name="trust", ok=False, warning=True, message=message, hint=hint)
+                )
+        return found
 
     async def _who_would_be_held(self, picture: Deployed) -> list[Check]:
         found: list[Check] = []
