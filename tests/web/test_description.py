@@ -15,6 +15,8 @@ from tests.web.expect import Park
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "http.md"
 PROBES = {("GET", "/healthz"), ("GET", "/readyz")}
+#: For people; no part of the API.
+PAGES = {("GET", "/decide/{token}"), ("POST", "/decide/{token}")}
 
 
 def test_it_is_openapi_3_1_and_refers_to_what_is_there():
@@ -132,7 +134,7 @@ def test_the_reference_lists_every_route():
     listed = re.findall(r"^\| `(GET|POST) (/[^`]*)` \|", section("Routes"), re.MULTILINE)
 
     assert len(listed) == len(set(listed))
-    assert set(listed) == {(one.method, one.path) for one in operations()} | PROBES
+    assert set(listed) == {(one.method, one.path) for one in operations()} | PROBES | PAGES
 
 
 def test_the_reference_lists_every_problem():
