@@ -31,7 +31,10 @@ class Settings(BaseSettings):
     store: str = Field(
         default="sqlite:///bide.db",
         repr=False,  # it may hold a password
-        description="Where executions live: sqlite:///relative, sqlite:////absolute, memory://.",
+        description=(
+            "Where executions live: sqlite:///relative, sqlite:////absolute,"
+            " postgresql://user:password@host:port/database, memory://."
+        ),
     )
     await_aggregate_max_input_items: int = Field(
         default=10_000,

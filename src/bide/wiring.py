@@ -17,7 +17,9 @@ from bide.stores.address import shown
 from bide.stores.memory import MemoryStore
 from bide.stores.sqlite.store import SqliteStore
 
-_FORMS = "sqlite:///relative.db, sqlite:////absolute.db, memory://"
+_FORMS = (
+    "sqlite:///relative.db, sqlite:////absolute.db, postgresql://user@host:5432/database, memory://"
+)
 
 
 def open_runtime(
@@ -77,4 +79,8 @@ def store_of(url: str) -> Store:
         if parts.netloc or not path or "\0" in path or path == ":memory:":
             raise DefinitionError(f"the store {shown(url)!r} names no file; write one of: {_FORMS}")
         return SqliteStore(str(Path(path)), system_clock)
+    if parts.scheme in {"postgresql", "postgres"} and parts.path.strip("/"):
+        from bide.stores.postgres.store import PostgresStore
+
+        return PostgresStore(url)
     raise DefinitionError(f"there is no store for {shown(url)!r}; write one of: {_FORMS}")

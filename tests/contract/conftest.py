@@ -1,6 +1,5 @@
 """The stores that the contract suite runs over."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -67,14 +66,6 @@ def postgres(server: PostgresServer, template: str) -> StoreFactory:
         another=lambda store, clock: opened(PostgresStore(urls[id(store)], clock)),
         faults=lambda store: store.faults,  # type: ignore[attr-defined]  # the factory gets back what it made
     )
-
-
-@pytest.fixture(scope="session")
-def postgres_template(postgres_server: PostgresServer) -> str:
-    """A database with all tables, to be copied: quicker than to make them for each test."""
-    template = postgres_server.create_database()
-    asyncio.run(PostgresStore(postgres_server.url(template)).migrate())
-    return template
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

@@ -30,7 +30,7 @@ async def test_a_failed_commit_is_told_and_nothing_was_stored(file: str) -> None
     """Submit and complete raise StoreUnavailable; the same call again succeeds."""
     async with App(asking, store=file, settings=quick()).running() as app:
         faults_of(app).fail_next_commit(after=False)
-        with pytest.raises(StoreUnavailable, match="I/O"):
+        with pytest.raises(StoreUnavailable, match="outcome was lost"):
             await app.submit(asking, 1, idempotency_key="k")
         assert sum((await app.status()).values()) == 0
         execution = await app.submit(asking, 1, idempotency_key="k")
@@ -193,6 +193,23 @@ async def test_a_file_that_vanishes_while_it_is_open(tmp_path: Path) -> None:
         path.unlink()
         with pytest.raises(StoreUnavailable, match="deleted or replaced"):
             await app.submit(asking, 4)
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "words"), [(-5_000, "5.0 s ahead of"), (5_000, "5.0 s behind")]
+)
+async def test_clocks_that_differ_are_told(file: str, ahead_ms: int, words: str) -> None:
+    """Where this machine's clock is not the store's, readiness warns and says by how much."""
+    async with App(asking, store=file, settings=quick()).running() as app:
+        clock = app.service._clock
+        sound = {check.name: check for check in await app.service.checks()}["clock"]
+        app.service._clock = lambda: clock() + ahead_ms
+
+        skewed = {check.name: check for check in await app.service.checks()}["clock"]
+
+    assert sound.ok
+    assert (skewed.ok, skewed.warning) == (False, True)
+    assert words in skewed.message
 
 
 # --- room ---------------------------------------------------------------------------------------

@@ -1,38 +1,15 @@
-"""Databases with the store's tables in them."""
+"""Connections to databases with the store's tables in them."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
-from bide.stores.postgres.connection import Connection, connect, migrate
-from tests.servers.postgres import PostgresServer
-
-
-@pytest.fixture(scope="session")
-def migrated(postgres_server: PostgresServer) -> Iterator[str]:
-    """The name of a database with empty tables, to be copied."""
-
-    async def make(url: str) -> None:
-        db = await connect(url)
-        await migrate(db)
-        await db.close()
-
-    with postgres_server.database() as url:
-        asyncio.run(make(url))
-        yield url.rpartition("/")[2]
+from bide.stores.postgres.connection import Connection, connect
 
 
 @pytest.fixture
-def url(postgres_server: PostgresServer, migrated: str) -> Iterator[str]:
-    """A new database with empty tables."""
-    with postgres_server.database(template=migrated) as made:
-        yield made
-
-
-@pytest.fixture
-async def db(url: str) -> AsyncIterator[Connection]:
-    """A connection to it, of its owner."""
-    made = await connect(url)
+async def db(postgres_store: str) -> AsyncIterator[Connection]:
+    """A connection to a new database, of its owner."""
+    made = await connect(postgres_store)
     yield made
     await made.close()

@@ -1,8 +1,5 @@
 """What `bide doctor` finds on a server: nothing on a sound one, and each fault that is planted."""
 
-import time
-from collections.abc import Callable
-
 import pytest
 
 from bide.spi.store import Check
@@ -11,14 +8,8 @@ from bide.stores.postgres.connection import Connection, connect, migrate
 from tests.servers.postgres import PostgresServer
 
 
-def now() -> int:
-    return time.time_ns() // 1_000_000
-
-
-async def found(
-    db: Connection, *, clock: Callable[[], int] = now, connections: int = 4
-) -> dict[str, Check]:
-    checks = await examine.examine(db, clock, connections)
+async def found(db: Connection, connections: int = 4) -> dict[str, Check]:
+    checks = await examine.examine(db, connections)
     for check in checks:
         assert check.message
         assert "\n" not in check.message + (check.hint or "")
@@ -33,7 +24,7 @@ async def test_a_sound_server(db: Connection) -> None:
     assert [name for name, check in checks.items() if not check.ok] == ["durability"]
     assert checks["durability"].warning
     assert set(checks) == {
-        "server", "durability", "clock", "connections", "rights", "indexes", "vacuum", "snapshots"
+        "server", "durability", "connections", "rights", "indexes", "vacuum", "snapshots"
     }  # fmt: skip
 
 
@@ -87,16 +78,6 @@ async def test_every_index_is_known(db: Connection) -> None:
     assert {row[0] for row in there} - {"migrations_pkey"} == set(examine.expected_indexes(texts))
 
 
-async def test_a_clock_that_differs(db: Connection) -> None:
-    """Clocks five seconds apart are told with their difference, in either direction."""
-    ahead = (await found(db, clock=lambda: now() - 5_000))["clock"]
-    behind = (await found(db, clock=lambda: now() + 5_000))["clock"]
-
-    assert (ahead.ok, ahead.warning, behind.ok) == (False, True, False)
-    assert "ahead of" in ahead.message
-    assert "behind" in behind.message
-
-
 async def test_too_few_connections(db: Connection) -> None:
     """A server without room for one more process is warned of."""
     check = (await found(db, connections=1_000))["connections"]
@@ -105,15 +86,15 @@ async def test_too_few_connections(db: Connection) -> None:
 
 
 async def test_a_user_without_rights(
-    db: Connection, url: str, postgres_server: PostgresServer
+    db: Connection, postgres_store: str, postgres_server: PostgresServer
 ) -> None:
     """Tables that the user may not write are named with what is lacking."""
-    user = "reader_" + url.rpartition("_")[2]
+    user = "reader_" + postgres_store.rpartition("_")[2]
     postgres_server.execute(f"create role {user} login password '{postgres_server.password}'")
     await db.execute(f"grant usage on schema bide to {user}")
     await db.execute(f"grant select on all tables in schema bide to {user}")
     await db.execute(f"grant insert, update, delete on bide.units to {user}")
-    reader = await connect(postgres_server.url(url.rpartition("/")[2], user=user))
+    reader = await connect(postgres_server.url(postgres_store.rpartition("/")[2], user=user))
 
     check = (await found(reader))["rights"]
     await reader.close()
@@ -147,13 +128,16 @@ async def test_dead_rows_that_pile_up(db: Connection, monkeypatch: pytest.Monkey
 
 
 async def test_an_old_snapshot(
-    db: Connection, url: str, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    db: Connection,
+    postgres_store: str,
+    postgres_server: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A session that stays in a transaction is named; another user's is counted at least."""
     monkeypatch.setattr(examine, "_OLD_S", -1)
-    own = await connect(url)
+    own = await connect(postgres_store)
     await own.execute("set application_name = 'a report'; begin; select 1")
-    foreign = await connect(postgres_server.url(url.rpartition("/")[2], user="postgres"))
+    foreign = await connect(postgres_server.url(postgres_store.rpartition("/")[2], user="postgres"))
 
     check = (await found(db))["snapshots"]
     await own.execute("rollback")

@@ -27,7 +27,10 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         metavar="URL",
-        help="sqlite:///relative.db, sqlite:////absolute.db or memory://; else the app's own.",
+        help=(
+            "sqlite:///relative.db, sqlite:////absolute.db, postgresql://user@host/database or"
+            " memory://; else the app's own."
+        ),
         show_default=False,
         rich_help_panel=COMMON,
     ),

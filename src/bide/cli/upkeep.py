@@ -40,7 +40,7 @@ def migrate(
                 "migrated": behind and not check,
             }
         )
-    elif not check or not behind:
+    elif not check or before.present == before.needed:
         done = "up to date"
         if behind:
             done = f"brought from schema {before.present} to {before.needed}"

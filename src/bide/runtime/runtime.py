@@ -68,7 +68,7 @@ class Runtime:
         )
         self.service = Service(
             store, self.committer, self.watch, plans, self.admission, settings, new_id,
-            self._checks, self.deploys, tokens,
+            self._checks, self.deploys, tokens, clock,
         )  # fmt: skip
         self._sweeper = Sweeper(store, self.committer, settings)
         self._pool = StepPool(settings.step_threads)

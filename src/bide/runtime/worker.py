@@ -99,6 +99,7 @@ class Worker:
 
     def start(self) -> None:
         """Begin to claim."""
+        log.info("worker %s claims", self.name)
         self._claiming = asyncio.create_task(self._claim_loop(), name="bide-claim")
         self._renewing = asyncio.create_task(self._renew_loop(), name="bide-renew")
 

@@ -37,6 +37,7 @@ from bide.runtime.views import (
 from bide.runtime.watch import Watch
 from bide.security.desk import TokenDesk
 from bide.settings import Settings
+from bide.spi.clock import Clock
 from bide.spi.store import Asked, Store
 
 PAGE = 500
@@ -57,6 +58,7 @@ class Operations:
         runtime_checks: Callable[[], list[Check]],
         deploys: Deploys,
         tokens: TokenDesk,
+        clock: Clock,
     ) -> None:
         self.settings = settings
         self._store = store
@@ -68,6 +70,7 @@ class Operations:
         self._runtime_checks = runtime_checks
         self._deploys = deploys
         self._tokens = tokens
+        self._clock = clock
 
     @property
     def pipelines(self) -> Sequence[str]:

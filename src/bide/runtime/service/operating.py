@@ -26,6 +26,9 @@ from bide.runtime.views import (
 )
 from bide.spi.store import Deployed, Standing
 
+#: What clocks may differ by.
+_SKEW_MS = 1_000
+
 
 class Operating(Operations):
     """Running an app: what it would hold, what is paused, what keeps it from working."""
@@ -125,14 +128,16 @@ class Operating(Operations):
         """Everything that would keep an await from working (`bide doctor`, readiness)."""
         try:
             info = await self._store.info()
+            asked = self._clock()
             now = await self._store.now()
+            ahead = now - (asked + self._clock()) // 2
         except StoreUnavailable as error:
             hint = "see the message; the app accepts no work until the store answers"
             return [Check(name="store", ok=False, message=str(error), hint=hint)]
         version = f"{info.url}: {info.version}, schema {info.schema_version}"
         return [
             Check(name="store", ok=True, message=version),
-            Check(name="clock", ok=True, message=f"the store's time is {now} ms"),
+            _of_clocks(now, ahead),
             *self._runtime_checks(),
         ]
 
@@ -206,6 +211,20 @@ class Operating(Operations):
             message = "this app can go on with everything that is queued or parked"
             found.append(Check(name="deploy", ok=True, message=message))
         return found
+
+
+def _of_clocks(now: int, ahead_ms: int) -> Check:
+    """Whether the store's time is this machine's, as far as it matters to people and tokens."""
+    if abs(ahead_ms) <= _SKEW_MS:
+        return Check(name="clock", ok=True, message=f"the store's time is {now} ms, as here")
+    where = "ahead of" if ahead_ms > 0 else "behind"
+    return Check(
+        name="clock",
+        ok=False,
+        warning=True,
+        message=f"the store's time is {abs(ahead_ms) / 1_000:,.1f} s {where} this machine's",
+        hint="deadlines go by the store's; let NTP set the clocks of all machines",
+    )
 
 
 def _in_order(standing: Standing) -> tuple[str, str, str]:

@@ -84,4 +84,3 @@ def refused_value(error: BaseException) -> str | None:
             return f"the database cannot keep a value (SQLSTATE {state})"
         case _:
             return None
-

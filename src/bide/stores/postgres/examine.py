@@ -5,7 +5,7 @@ about it, since whoever reads it may not be whoever runs the database.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from bide.spi.store import Check
@@ -14,8 +14,6 @@ from bide.stores.postgres.statements import load
 
 #: The oldest release that the suite was run on.
 _OLDEST = 150_000
-#: Clocks that differ by more show deadlines and tokens wrongly.
-_SKEW_MS = 1_000
 #: A snapshot older than this keeps many dead rows of every hot table from being removed.
 _OLD_S = 300
 #: Dead rows that are worth a word, and the share of all rows that they have to be as well.
@@ -32,8 +30,6 @@ class Server(NamedTuple):
 
     number: int
     version: str
-    #: Unix milliseconds.
-    now: int
     is_read_only: bool
     is_durable: bool
     commits_wait: bool
@@ -52,26 +48,22 @@ class Table(NamedTuple):
     is_left_out: bool
 
 
-async def examine(db: Connection, clock: Callable[[], int], connections: int) -> list[Check]:
+async def examine(db: Connection, connections: int) -> list[Check]:
     """Look at the server and at the store's tables.
 
     Args:
         db: a connection outside any transaction.
-        clock: this machine's time in Unix milliseconds.
         connections: how many one process of ours opens.
     """
     asks = load("examine.sql")
-    before = clock()
     row = await db.fetchrow(asks["server"])
     assert row is not None
     server = Server(*row)
-    skew = server.now - (before + clock()) // 2
     tables = [Table(*row) for row in await db.fetch(asks["tables"])]
     old = [(row[0], row[1]) for row in await db.fetch(asks["old_transactions"]) if row[1] > _OLD_S]
     indexes = expected_indexes(text for _, text in migrations())
     return [
         *_of_server(server),
-        _of_clock(skew, server.now),
         _of_connections(server, connections),
         _of_rights(await _column(db, asks["lacking_rights"])),
         _of_indexes(indexes, await _column(db, asks["valid_indexes"])),
@@ -133,17 +125,6 @@ def _of_server(server: Server) -> list[Check]:
     else:
         durable = Check("durability", ok=True, message="what is acknowledged is on disk")
     return [version, durable]
-
-
-def _of_clock(skew_ms: int, now: int) -> Check:
-    if abs(skew_ms) <= _SKEW_MS:
-        return Check("clock", ok=True, message=f"the server's time is {now} ms, as here")
-    where = "ahead of" if skew_ms > 0 else "behind"
-    return Check(
-        "clock", ok=False, warning=True,
-        message=f"the server's clock is {abs(skew_ms) / 1000:,.1f} s {where} this machine's",
-        hint="deadlines go by the server's clock; let NTP set both",
-    )  # fmt: skip
 
 
 def _of_connections(server: Server, ours: int) -> Check:

@@ -5,7 +5,6 @@
 select
     current_setting('server_version_num')::integer,
     current_setting('server_version'),
-    (extract(epoch from clock_timestamp()) * 1000)::bigint,
     pg_is_in_recovery() or current_setting('default_transaction_read_only') = 'on',
     current_setting('fsync') = 'on' and current_setting('full_page_writes') = 'on',
     current_setting('synchronous_commit') <> 'off',

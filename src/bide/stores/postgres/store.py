@@ -127,11 +127,7 @@ class PostgresStore(Reads):
 
     async def examine(self) -> list[Check]:
         """Look at the server for what would keep it from serving well."""
-        clock = self._clock
-        now = await self.now()
-        return await self._once(
-            lambda db: examine(db, clock or (lambda: now), _LANES + _READERS + 2)
-        )
+        return await self._once(lambda db: examine(db, _LANES + _READERS + 2))
 
     async def now(self) -> int:
         """The store's time."""
