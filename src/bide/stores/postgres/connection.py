@@ -20,6 +20,19 @@ _MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 _MIGRATION_LOCK = 0x62696465
 _CONNECT_TIMEOUT_S = 10
 
+#: Each key is looked up in its index, whatever the planner believes of the tables' sizes; a plan is
+#: made once and kept.
+PLANS = (
+    "enable_seqscan = off",
+    "enable_hashjoin = off",
+    "enable_mergejoin = off",
+    "enable_bitmapscan = off",
+    "plan_cache_mode = force_generic_plan",
+    "jit = off",
+)
+_FOR_SESSION = "".join(f"set {setting};" for setting in PLANS)
+FOR_TRANSACTION = "".join(f"set local {setting};" for setting in PLANS)
+
 
 class Connection(Protocol):
     """What is used of a connection. Ids of executions (`uuid`) are 16 bytes here and there."""
@@ -37,6 +50,8 @@ class Connection(Protocol):
     def is_closed(self) -> bool: ...
 
     def is_in_transaction(self) -> bool: ...
+
+    def get_server_pid(self) -> int: ...
 
     async def close(self, *, timeout: float | None = None) -> None: ...
 
@@ -78,14 +93,27 @@ def is_expected(error: BaseException) -> bool:
     return from_driver or isinstance(error, OSError | TimeoutError)
 
 
+async def _is_pooled(db: Connection) -> bool:
+    """Whether a pooler stands between, which may run each transaction in another session.
+
+    It tells clients a process of its own.
+    """
+    return bool(await db.fetchval("select pg_backend_pid()") != db.get_server_pid())
+
+
 class Pool:
-    """A few connections that tasks take turns with; one that was lost is replaced."""
+    """A few connections to read by, that tasks take turns with; one that was lost is replaced.
+
+    Their plans are those of `PLANS`: set once, in a session that is ours; through a pooler, in a
+    transaction around each read, so that others who share its sessions meet nothing of it.
+    """
 
     def __init__(self, open_one: Callable[[], Any], size: int) -> None:
         """Share at most `size` of what `open_one` opens."""
         self._open_one = open_one
         self._turns = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
+        self._through_pooler = False
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
@@ -93,14 +121,25 @@ class Pool:
         async with self._turns:
             db = self._idle.pop() if self._idle else None
             if db is None or db.is_closed():
-                db = cast("Connection", await self._open_one())
+                db = await self._opened()
             try:
+                if self._through_pooler:
+                    await db.execute(f"begin read only; {FOR_TRANSACTION}")
                 yield db
+                if self._through_pooler:
+                    await db.execute("commit")
             finally:
                 if db.is_closed() or db.is_in_transaction():
                     db.terminate()
                 else:
                     self._idle.append(db)
+
+    async def _opened(self) -> Connection:
+        db = cast("Connection", await self._open_one())
+        self._through_pooler = await _is_pooled(db)
+        if not self._through_pooler:
+            await db.execute(_FOR_SESSION)
+        return db
 
     async def close(self) -> None:
         """Close those that nobody uses."""

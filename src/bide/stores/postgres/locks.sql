@@ -137,4 +137,6 @@ with held as (
         offset 0 for update
     ) l
 )
-update bide.executions e set due_at = $3 from held h where e.id = h.id returning e.id, e.fence
+-- As in writes.sql, no merge join can be made of this comparison.
+update bide.executions e set due_at = $3 from held h where e.id = any (array[h.id])
+returning e.id, e.fence

@@ -72,6 +72,7 @@ class Batches:
     def __init__(self, file: str) -> None:
         """Read the file; each statement in it returns a row for each that it wrote."""
         self._texts = _read(file)
+        self.names = tuple(self._texts)
         self.combined = cache(self._combined)
 
     def _combined(self, names: tuple[str, ...]) -> str:

@@ -64,8 +64,8 @@ select e.id, e.status, e.updated_at from bide.executions e where e.id > $1 order
 -- Everything of these executions but their submit keys. Their units are locked first, as whoever
 -- completes an interaction locks them: that one finds all of its rows or none.
 with held as materialized (
-    select u.ctid from unnest($1::uuid[]) w (execution)
-    join bide.units u on u.execution = w.execution order by u.execution, u.number for update of u
+    select u.ctid from bide.units u where u.execution = any ($1::uuid[])
+    order by u.execution, u.number for update
 ), units as (delete from bide.units t using held h where t.ctid = h.ctid),
 left_open as (delete from bide.units_left_open t where t.execution = any ($1)),
 interactions as (delete from bide.interactions t where t.execution = any ($1)),
@@ -97,6 +97,6 @@ order by k.tenant, k.pipeline, k.key limit $4
 -- name: forget_keys
 -- rows: tenant text, pipeline text, key text
 delete from bide.submit_keys k using :rows
-where k.tenant = n.tenant and k.pipeline = n.pipeline and k.key = n.key
-    and not exists (select from bide.executions e where e.id = k.execution)
+where k.tenant = any (array[n.tenant]) and k.pipeline = n.pipeline and k.key = n.key
+    and not exists (select from bide.executions e where e.id = any (array[k.execution]))
 returning 1

@@ -29,7 +29,7 @@ from bide.spi.clock import Clock
 from bide.stores.faults import CommitLost, Faults
 from bide.stores.isolate import DataError
 from bide.stores.postgres.complaints import explained, refused_value, state_of
-from bide.stores.postgres.connection import Connection, is_expected
+from bide.stores.postgres.connection import FOR_TRANSACTION, Connection, is_expected
 from bide.stores.postgres.statements import Batch, Batches, columns_of, load
 
 T = TypeVar("T")
@@ -37,14 +37,8 @@ T = TypeVar("T")
 LOCKS = load("locks.sql")
 _WRITES = Batches("writes.sql")
 
-#: Each key is looked up in its index, whatever the planner believes of the tables' sizes; a plan is
-#: made once and kept. In the transaction and not on the connection, which a pooler may share.
-BEGIN = (
-    "begin; set local enable_seqscan = off; set local enable_hashjoin = off;"
-    " set local enable_mergejoin = off; set local enable_bitmapscan = off;"
-    " set local plan_cache_mode = force_generic_plan; set local jit = off;"
-    " set local idle_in_transaction_session_timeout = '30s'"
-)
+#: In the transaction and not on the connection, which a pooler may share.
+BEGIN = f"begin; {FOR_TRANSACTION} set local idle_in_transaction_session_timeout = '30s'"
 
 _READ_MARK = """
 insert into bide.writers values ($1, 0, 0)

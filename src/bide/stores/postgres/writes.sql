@@ -1,6 +1,9 @@
 -- What commits write. Every statement is over rows and returns one for each that it wrote, so that a
 -- commit can tell that something changed under its hands. A change repeats what was read (`then`),
 -- and holds no policy.
+--
+-- `= any (array[...])` is a plain comparison that no merge join can be made of. With `=` the planner
+-- goes through the whole index of a table while that is small, and a plan is kept as the table grows.
 
 -- name: new_correlations
 -- rows: tenant text, key text, scope text, version int4, execution uuid, unit int4, item int4,
@@ -81,13 +84,15 @@ update bide.correlations c set
     error_message = n.error_message, expires_at = n.expires_at, duplicates = n.duplicates,
     refusals = n.refusals, fingerprint = n.fingerprint
 from :rows
-where c.tenant = n.tenant and c.key = n.key and c.scope = n.scope and c.version = n.version_then
+where c.tenant = any (array[n.tenant]) and c.key = n.key and c.scope = n.scope
+    and c.version = n.version_then
 returning 1
 
 -- name: drop_correlations
 -- rows: tenant text, key text, scope text, version_then int4
 delete from bide.correlations c using :rows
-where c.tenant = n.tenant and c.key = n.key and c.scope = n.scope and c.version = n.version_then
+where c.tenant = any (array[n.tenant]) and c.key = n.key and c.scope = n.scope
+    and c.version = n.version_then
 returning 1
 
 -- name: change_units
@@ -97,7 +102,7 @@ update bide.units u set
     status = n.status, appended = n.appended, total = n.total, settled = n.settled,
     updated_at = n.updated_at, missing = n.missing, fingerprint = n.fingerprint
 from :rows
-where u.execution = n.execution and u.number = n.number and u.settled = n.settled_then
+where u.execution = any (array[n.execution]) and u.number = n.number and u.settled = n.settled_then
 returning 1
 
 -- name: change_interactions
@@ -111,7 +116,7 @@ update bide.interactions i set
     duplicates = n.duplicates, refusals = n.refusals, error_code = n.error_code,
     error_message = n.error_message
 from :rows
-where i.execution = n.execution and i.unit = n.unit and i.item = n.item
+where i.execution = any (array[n.execution]) and i.unit = n.unit and i.item = n.item
     and i.generation = n.generation and i.status = n.status_then
 returning 1
 
@@ -126,7 +131,7 @@ update bide.executions e set
     updated_at = n.updated_at, error_code = n.error_code, error_message = n.error_message,
     result = n.result, result_count = n.result_count
 from :rows
-where e.id = n.id and e.version = n.version_then
+where e.id = any (array[n.id]) and e.version = n.version_then
 returning 1
 
 -- name: new_deadlines
@@ -136,7 +141,7 @@ insert into bide.units_with_deadline (:columns) select * from :rows returning 1
 -- name: drop_deadlines
 -- rows: deadline_at int8, execution uuid, number int4
 delete from bide.units_with_deadline d using :rows
-where d.deadline_at = n.deadline_at and d.execution = n.execution and d.number = n.number
+where d.deadline_at = any (array[n.deadline_at]) and d.execution = n.execution and d.number = n.number
 returning 1
 
 -- name: new_left_open
@@ -146,7 +151,7 @@ insert into bide.units_left_open (:columns) select * from :rows returning 1
 -- name: drop_left_open
 -- rows: execution uuid, number int4
 delete from bide.units_left_open l using :rows
-where l.execution = n.execution and l.number = n.number
+where l.execution = any (array[n.execution]) and l.number = n.number
 returning 1
 
 -- name: mark
