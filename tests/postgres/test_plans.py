@@ -169,11 +169,11 @@ def touched(plan: Plan) -> int:
 
 @pytest.fixture(scope="module", params=STATES)
 def planner(
-    request: pytest.FixtureRequest, postgres_server: PostgresServer, migrated: str
+    request: pytest.FixtureRequest, postgres_server: PostgresServer, postgres_template: str
 ) -> Iterator[Planner]:
     """Tables in one of the states, and the server's own `random_page_cost`."""
     with (
-        postgres_server.database(template=migrated) as url,
+        postgres_server.database(template=postgres_template) as url,
         psycopg.connect(url, autocommit=True) as db,
     ):
         for table in HOT:  # or the server would look at the tables in the middle of the test

@@ -24,9 +24,9 @@ class ThroughPooler:
         return 0
 
 
-async def test_a_session_of_ones_own_is_set_once(url: str) -> None:
+async def test_a_session_of_ones_own_is_set_once(postgres_store: str) -> None:
     """Without a pooler a read takes no more than its one round trip, and has its plans."""
-    pool = Pool(lambda: connect(url), 1)
+    pool = Pool(lambda: connect(postgres_store), 1)
 
     async with pool.connection() as db:
         shown = await settings_of(db)
@@ -37,9 +37,9 @@ async def test_a_session_of_ones_own_is_set_once(url: str) -> None:
     assert not in_transaction
 
 
-async def test_a_session_of_a_pooler_is_left_as_it_was(url: str) -> None:
+async def test_a_session_of_a_pooler_is_left_as_it_was(postgres_store: str) -> None:
     """Behind a pooler the settings end with the read, since the session is somebody else's next."""
-    session = await connect(url)
+    session = await connect(postgres_store)
     before = await settings_of(session)
 
     async def through_pooler() -> Any:
@@ -55,12 +55,12 @@ async def test_a_session_of_a_pooler_is_left_as_it_was(url: str) -> None:
     assert after == before != during
 
 
-async def test_a_read_that_fails_behind_a_pooler_leaves_no_transaction(url: str) -> None:
+async def test_a_read_that_fails_behind_a_pooler_leaves_no_transaction(postgres_store: str) -> None:
     """A connection in a transaction that failed is not used again."""
     opened: list[Connection] = []
 
     async def through_pooler() -> Any:
-        opened.append(await connect(url))
+        opened.append(await connect(postgres_store))
         return ThroughPooler(opened[-1])
 
     pool = Pool(through_pooler, 1)
