@@ -136,7 +136,7 @@ class ValueCodec(Codec[T]):
         self.adapter: Final = adapter
         # The bound methods themselves: the adapter's own cost as much as a small model does.
         self._validate: Final = cast("Callable[[object], T]", adapter.validator.validate_python)
-        self._validate_json: Final = cast("Callable[[bytes], T]", adapter.validator.validate_json)
+        self._validate_json: Final = cast("Callable[..., T]", adapter.validator.validate_json)
         self._dump: Final = cast("Callable[..., bytes]", adapter.serializer.to_json)
         self._floats: Final = traits.may_hold_floats
         self._texts_vary: Final = traits.texts_vary
@@ -146,13 +146,29 @@ class ValueCodec(Codec[T]):
     def encode(self, value: object) -> bytes:
         try:
             fitting = self._validate(value)
-            data = self._dump(fitting, by_alias=True, round_trip=True, warnings="error")
+            data = self._dump(fitting, by_alias=True, round_trip=True, warnings=False)
             json_limits.refuse_unfit(data)
+            if self._floats and _may_have_lost_float(data):
+                self._refuse_lost_floats(fitting)
+            self._read_back(fitting, data)
+        except PayloadError:
+            raise
         except Exception as error:  # the type's own validators may raise anything
             raise self._refusal("cannot be written as", error) from error
-        if self._floats and _may_have_lost_float(data):
-            self._refuse_lost_floats(fitting)
         return data
+
+    def _read_back(self, value: object, data: bytes) -> None:
+        """Make sure that what was written can be read, and that it is what the type says.
+
+        A strict reading tells both. What it refuses may still be right, by the type's own rules for
+        its JSON: then pydantic's warnings have the last word. They are not asked first: to make
+        them errors costs more than the reading does, and says nothing of what can be read.
+        """
+        try:
+            self._validate_json(data, strict=True)
+        except ValidationError:
+            self._dump(value, by_alias=True, round_trip=True, warnings="error")
+            self._validate_json(data)
 
     def decode(self, data: bytes) -> T:
         try:

@@ -13,7 +13,15 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, Tag
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    Tag,
+)
 from pydantic.alias_generators import to_camel
 from typing_extensions import TypeAliasType, TypedDict
 
@@ -261,6 +269,39 @@ def test_what_would_not_survive_is_refused(form: Any, value: object, message: st
         codec_of(form).encode(value)
 
     assert message in f"{caught.value}{caught.value.errors}"
+
+
+class Ranged(BaseModel):
+    low: int
+    high: int = Field(ge=0)
+
+
+class Shouting(BaseModel):
+    """Has a JSON of its own, which a strict reader would not take."""
+
+    volume: Annotated[int, PlainSerializer(str)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Ranged(low=1, high=2).model_copy(update={"low": "1"}),
+        Ranged(low=1, high=2).model_copy(update={"high": -1}),
+        Ranged.model_construct(low=1, high="2"),
+        Ranged.model_construct(high=2),
+    ],
+)
+def test_a_model_that_no_longer_fits_is_not_written(value: Ranged) -> None:
+    """Pydantic takes an instance as it is; one that was changed since could not be read again."""
+    with pytest.raises(PayloadError, match="cannot be written as Ranged"):
+        codec_of(Ranged).encode(value)
+
+
+def test_a_type_may_have_a_json_of_its_own() -> None:
+    """What its serializer writes and its validator reads is its own business."""
+    codec = codec_of(Shouting)
+
+    assert codec.decode(codec.encode(Shouting(volume=11))) == Shouting(volume=11)
 
 
 def test_none_is_no_lost_float() -> None:
