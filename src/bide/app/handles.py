@@ -18,13 +18,19 @@ from bide.errors import (
     NotFinished,
     UnknownExecution,
 )
-from bide.model.ids import InteractionId, format_execution, format_interaction, parse_execution
+from bide.model.ids import (
+    ExecutionId,
+    InteractionId,
+    format_execution,
+    format_interaction,
+    parse_execution,
+)
 from bide.model.records import Execution as Row
 from bide.model.status import ExecutionStatus
 from bide.planning.plan import Plan, PlanAwait
 from bide.runtime.runtime import Runtime
 from bide.runtime.views import ExecutionView
-from bide.runtime.watch import Condition
+from bide.runtime.watch import Condition, Seen
 from bide.spi.store import Asked, PendingQuery
 
 A = TypeVar("A")
@@ -38,7 +44,7 @@ _PARKED_MAX = 1_000
 class Execution(Generic[Out_co]):
     """One run of a pipeline, by its id; any process over the same store can hold one."""
 
-    __slots__ = ("_plan", "_runtime", "_tenant", "duplicate", "execution_id")
+    __slots__ = ("_id", "_plan", "_runtime", "_tenant", "duplicate", "execution_id")
 
     def __init__(
         self, runtime: Runtime, plan: Plan, execution_id: str, *, duplicate: bool, tenant: str
@@ -46,6 +52,7 @@ class Execution(Generic[Out_co]):
         self._runtime = runtime
         self._plan = plan
         self._tenant = tenant
+        self._id = parse_execution(execution_id)
         self.execution_id = execution_id
         #: True when the submit key named this execution before.
         self.duplicate = duplicate
@@ -61,7 +68,7 @@ class Execution(Generic[Out_co]):
         """
         view = await self._runtime.service.execution(self._tenant, self.execution_id)
         if view is None:
-            raise UnknownExecution(f"there is no execution {self.execution_id!r}")
+            raise self._unknown()
         return view
 
     @overload
@@ -99,19 +106,19 @@ class Execution(Generic[Out_co]):
             )
 
         loop = asyncio.get_running_loop()
-        ends_at, seen = loop.time() + timeout_seconds(timeout), 0
+        ends_at, version = loop.time() + timeout_seconds(timeout), 0
 
         def reached(row: Row) -> bool:
-            waits = row.status is ExecutionStatus.WAITING_EXTERNAL and row.version > seen
-            return waits or row.status.is_terminal or row.step_index > place.position
+            waits = row.status is ExecutionStatus.WAITING_EXTERNAL and row.version > version
+            return waits or row.step_index > place.position or row.status.is_terminal
 
         while True:
-            row = await self._until(reached, max(0.0, ends_at - loop.time()))
-            asked = await self._open_at(place, row)
+            seen = await self._until(reached, max(0.0, ends_at - loop.time()))
+            row, asked = seen.execution, await self._open_at(place, seen)
             # It may wait elsewhere, and one that another version parked has positions of its own.
             if asked or row.status.is_terminal or row.step_index > place.position:
                 break
-            seen = row.version
+            version = row.version
         if not asked:  # passed, or ended; perhaps elsewhere, after this process saw it park
             await self._raise_if_ended_badly()
         return [
@@ -133,7 +140,8 @@ class Execution(Generic[Out_co]):
             TimeoutError: it has not ended in time; it goes on.
             ResultTooLarge: read `results()`.
         """
-        row = await self._until(_is_terminal, None if timeout is None else timeout_seconds(timeout))
+        timeout_s = None if timeout is None else timeout_seconds(timeout)
+        row = (await self._until(_is_terminal, timeout_s)).execution
         if row.status is not ExecutionStatus.SUCCEEDED:
             raise await self._ended_error(row)
         if row.result_count is None:
@@ -182,25 +190,23 @@ class Execution(Generic[Out_co]):
         async for body in self._runtime.service.result_bodies(row):
             yield decode(body)
 
-    async def _until(self, condition: Condition, timeout_s: float | None) -> Row:
-        # Another tenant's is not waited for: it is as good as absent.
-        row = await self._runtime.watch.until(
-            _parsed(self), lambda row: row.tenant != self._tenant or condition(row), timeout_s
+    async def _until(self, condition: Condition, timeout_s: float | None) -> Seen:
+        return await self._runtime.watch.until(
+            self._tenant, self._existing_id(), condition, timeout_s
         )
-        if row.tenant != self._tenant:
-            raise UnknownExecution(f"there is no execution {self.execution_id!r}")
-        return row
 
-    async def _open_at(self, place: PlanAwait, row: Row) -> list[Asked]:
+    async def _open_at(self, place: PlanAwait, seen: Seen) -> list[Asked]:
+        row, asked = seen
         if row.status is not ExecutionStatus.WAITING_EXTERNAL:
             return []
         if place.per_item:
             query = PendingQuery(self._tenant, execution=row.id, limit=_PARKED_MAX)
             found = await self._runtime.store.pending(query)
             return [asked for asked in found if self._asks(place, asked)]
-        # A unit of one interaction: its id is known, and one read serves many callers.
-        only = InteractionId(row.id, row.units)
-        [asked] = await self._runtime.admission.look_up(self._tenant, [only])
+        if asked is None:
+            # A unit of one interaction: its id is known, and one read serves many callers.
+            only = InteractionId(row.id, row.units)
+            [asked] = await self._runtime.admission.look_up(self._tenant, [only])
         if asked is None or asked.unit.status.is_terminal or asked.interaction.status.is_terminal:
             return []
         return [asked] if self._asks(place, asked) else []
@@ -218,10 +224,18 @@ class Execution(Generic[Out_co]):
             raise await self._ended_error(row)
 
     async def _row(self) -> Row:
-        [row] = await self._runtime.store.executions_by_id(self._tenant, [_parsed(self)])
+        [row] = await self._runtime.store.executions_by_id(self._tenant, [self._existing_id()])
         if row is None:
-            raise UnknownExecution(f"there is no execution {self.execution_id!r}")
+            raise self._unknown()
         return row
+
+    def _existing_id(self) -> ExecutionId:
+        if self._id is None:
+            raise self._unknown()
+        return self._id
+
+    def _unknown(self) -> UnknownExecution:
+        return UnknownExecution(f"there is no execution {self.execution_id!r}")
 
     async def _ended_error(self, row: Row) -> ExecutionFailed | ExecutionCancelled:
         reason = row.error_message or ""
@@ -241,13 +255,6 @@ class Execution(Generic[Out_co]):
 
 def _is_terminal(row: Row) -> bool:
     return row.status.is_terminal
-
-
-def _parsed(execution: Execution[Any]) -> Any:
-    id_ = parse_execution(execution.execution_id)
-    if id_ is None:
-        raise UnknownExecution(f"there is no execution {execution.execution_id!r}")
-    return id_
 
 
 def interaction_of(boundary: PlanAwait, asked: Asked) -> Interaction[Any, Any]:

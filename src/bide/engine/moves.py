@@ -389,6 +389,8 @@ class Moved(Record, frozen=True):
 
     execution: Execution
     claimed: Claimed | None = None
+    #: Of a park: the unit and its one interaction, as they were stored.
+    asked: tuple[Unit, Interaction] | None = None
 
 
 class Settled(Record, frozen=True):

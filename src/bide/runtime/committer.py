@@ -11,16 +11,18 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from bide.engine.moves import (
     Admit,
+    AdmitByKey,
     Append,
     Finish,
     Handover,
     Move,
     Outcome,
     Park,
+    Redrive,
     StoreRejects,
     StoreResults,
     Submit,
@@ -32,7 +34,9 @@ from bide.spi.store import Store
 
 log = logging.getLogger(__name__)
 
-Done = Callable[[list[Outcome] | StoreUnavailable], None]
+#: The outcomes of moves, in their order; or why there are none, and nothing was written.
+Result = list[Outcome] | StoreUnavailable
+Done = Callable[[Result], None]
 
 
 class Follower(Protocol):
@@ -58,31 +62,31 @@ class Entry(NamedTuple):
     done: Done
 
 
+# A table and not a chain of ifs: this runs once per move.
+_WEIGHTS: dict[type[Move], Callable[[Any], tuple[int, int]]] = {
+    Submit: lambda move: (1, len(move.body)),
+    Admit: lambda move: (1, len(move.body)),
+    AdmitByKey: lambda move: (1, len(move.body)),
+    Redrive: lambda move: (1, len(move.body)),
+    Park: lambda move: (1, len(move.interaction.request)),
+    Finish: lambda move: (1, len(move.result or b"")),
+    Append: lambda move: (len(move.items), sum(len(item.request) for item in move.items)),
+    StoreResults: lambda move: (len(move.bodies), sum(map(len, move.bodies))),
+    StoreRejects: lambda move: (len(move.rejects), sum(len(each.body) for each in move.rejects)),
+    TakeOver: lambda move: (
+        len(move.items),
+        sum(len(item.request or b"") + len(item.answer or b"") for item in move.items),
+    ),
+}
+
+
 def weigh(move: Move) -> tuple[int, int]:
     """Rows and payload bytes of a move, for the bounds of a batch."""
-    match move:
-        case Append():
-            return len(move.items), sum(len(item.request) for item in move.items)
-        case TakeOver():
-            size = sum(len(item.request or b"") + len(item.answer or b"") for item in move.items)
-            return len(move.items), size
-        case StoreRejects():
-            return len(move.rejects), sum(len(reject.body) for reject in move.rejects)
-        case StoreResults():
-            return len(move.bodies), sum(map(len, move.bodies))
-        case Submit() | Admit():
-            return 1, len(move.body)
-        case Park():
-            return 1, len(move.interaction.request)
-        case Finish():
-            return 1, len(move.result or b"")
-        case _:
-            return 1, 0
+    weight = _WEIGHTS.get(type(move))
+    return weight(move) if weight else (1, 0)
 
 
-def _settle(
-    future: "asyncio.Future[list[Outcome]]", result: list[Outcome] | StoreUnavailable
-) -> None:
+def _settle(future: "asyncio.Future[list[Outcome]]", result: Result) -> None:
     if future.done():  # the caller went away; what was committed stays
         return
     if isinstance(result, StoreUnavailable):
@@ -133,9 +137,30 @@ class Committer:
         """True when a caller that does not want to wait should come back later."""
         return self._pending >= self._pending_max
 
-    def add(self, move: Move, done: Done) -> None:
-        """Queue a move; `done` is called with its outcome."""
-        self._queue(Entry((move,), *weigh(move), done))
+    def add(self, moves: Sequence[Move], done: Done) -> None:
+        """Queue moves that go into one commit; `done` is called with their outcomes, in order."""
+        rows = size = 0
+        for move in moves:
+            more_rows, more_size = weigh(move)
+            rows, size = rows + more_rows, size + more_size
+        self._queue(Entry(moves, rows, size, done))
+
+    def add_each(self, moves: Sequence[Move], done: Callable[[slice, Result], None]) -> None:
+        """Queue moves, as many to a commit as its bounds allow.
+
+        `done` is called for each part of them: which they are, and their outcomes.
+        """
+        first = rows = size = 0
+        for index, move in enumerate(moves):
+            more_rows, more_size = weigh(move)
+            if rows and not self._fits(rows + more_rows, size + more_size):
+                part = slice(first, index)
+                self._queue(Entry(moves[part], rows, size, partial(done, part)))
+                first, rows, size = index, 0, 0
+            rows, size = rows + more_rows, size + more_size
+        if rows:
+            part = slice(first, len(moves))
+            self._queue(Entry(moves[part], rows, size, partial(done, part)))
 
     async def commit(self, move: Move) -> Outcome:
         """Commit one move, and give its outcome once it is durable.
@@ -143,18 +168,21 @@ class Committer:
         Raises:
             StoreUnavailable: nothing of it was written.
         """
-        if self.is_full:
-            await self._wait_for_room()
-        rows, size = weigh(move)
-        return (await self._queued((move,), rows, size))[0]
+        return (await self.commit_many((move,)))[0]
 
     async def commit_many(self, moves: Sequence[Move]) -> list[Outcome]:
-        """Commit moves together; a caller that is cancelled meanwhile disturbs nobody."""
+        """Commit moves together; a caller that is cancelled meanwhile disturbs nobody.
+
+        Raises:
+            StoreUnavailable: nothing of them was written.
+        """
         if self.is_full:
             await self._wait_for_room()
-        weights = [weigh(move) for move in moves]
-        rows, size = map(sum, zip(*weights, strict=True))
-        return await self._queued(moves, rows, size)
+        if self._closed:
+            raise StoreUnavailable("the app is stopping; try again")
+        future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        self.add(moves, partial(_settle, future))
+        return await future
 
     async def _wait_for_room(self) -> None:
         while self.is_full and not self._closed:
@@ -167,20 +195,14 @@ class Committer:
                     self._make_room()
                 raise
 
-    def _queued(
-        self, moves: Sequence[Move], rows: int, size: int
-    ) -> "asyncio.Future[list[Outcome]]":
-        if self._closed:
-            raise StoreUnavailable("the app is stopping; try again")
-        future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
-        self._queue(Entry(moves, rows, size, partial(_settle, future)))
-        return future
-
     def _queue(self, entry: Entry) -> None:
         self._entries.append(entry)
         self._pending += entry.rows
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._commit_all())
+
+    def _fits(self, rows: int, size: int) -> bool:
+        return rows <= self._rows_max and size <= self._size_max
 
     # --- the loop -----------------------------------------------------------------------------
 
@@ -198,7 +220,7 @@ class Committer:
         while self._entries:
             entry = self._entries[0]
             rows, size = rows + entry.rows, size + entry.size
-            if rows > self._rows_max or size > self._size_max:
+            if not self._fits(rows, size):
                 break
             batch.append(self._entries.popleft())
         return batch

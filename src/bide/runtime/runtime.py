@@ -133,10 +133,10 @@ class Runtime:
         longest = self.settings.poll_max_ms / 1000
         while True:
             try:
-                if await self.store.wait_for_change(longest) and self.worker is not None:
+                changed = await self.store.wait_for_change(longest)
+                if changed and self.worker is not None:
                     self.worker.wake()
-                if self.watch.is_waited_on:
-                    await self.watch.refresh()
+                await self.watch.refresh(changed=changed)
             except StoreUnavailable as error:
                 log.warning("cannot follow the store: %s", error)
                 await asyncio.sleep(longest)

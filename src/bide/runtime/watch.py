@@ -2,17 +2,40 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from bide.engine.moves import Handover, Outcome
+from bide.engine.moves import Handover, Moved, Outcome
 from bide.errors import NotRunning, UnknownExecution
 from bide.model.ids import ExecutionId, format_execution
 from bide.model.records import Execution
 from bide.model.status import ExecutionStatus
 from bide.runtime.lookups import LookUps
-from bide.spi.store import Store
+from bide.spi.store import Asked, Store
 
 Condition = Callable[[Execution], bool]
-_Waiter = tuple[Condition, asyncio.Future[Execution]]
+
+
+class Seen(NamedTuple):
+    """An execution as it was when a waiter's condition was fulfilled."""
+
+    execution: Execution
+    #: What it waits for, where the commit that was waited for parked it.
+    asked: Asked | None = None
+
+
+class _Waiter(NamedTuple):
+    tenant: str
+    condition: Condition
+    future: asyncio.Future[Seen]
+
+    def tell(self, seen: Seen) -> None:
+        """End the wait if this is what it is for, or nothing that it may see."""
+        if self.future.done():
+            return
+        if seen.execution.tenant != self.tenant or self.condition(seen.execution):
+            self.future.set_result(seen)
+
+
 _LOOK_UP_MAX = 1_000
 #: Executions that this process has seen park or end, so that asking for what is there already
 #: costs no look at the store.
@@ -39,57 +62,58 @@ class Watch:
         self._is_running_here = is_running_here
         self._waiters: dict[ExecutionId, list[_Waiter]] = {}
         self._recent: dict[ExecutionId, Execution] = {}
+        self._waiting_before: set[ExecutionId] = set()
         self._look_ups = LookUps(self._fetch, most=_LOOK_UP_MAX)
 
-    @property
-    def is_waited_on(self) -> bool:
-        """True while anybody waits."""
-        return bool(self._waiters)
-
     async def until(
-        self, execution: ExecutionId, condition: Condition, timeout_s: float | None
-    ) -> Execution:
+        self, tenant: str, execution: ExecutionId, condition: Condition, timeout_s: float | None
+    ) -> Seen:
         """Wait until the execution fulfils the condition, and give it as it was then.
 
         What this process has seen park may have moved on elsewhere since.
 
         Raises:
-            UnknownExecution: there is none of that id.
+            UnknownExecution: there is none of that id in the tenant; another's is not waited for.
             TimeoutError: it did not in time.
             NotRunning: the app was closed meanwhile.
         """
         recent = self._recent.get(execution)
-        if recent is not None and condition(recent):
-            return recent
+        if recent is not None and recent.tenant == tenant and condition(recent):
+            return Seen(recent)
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Execution] = loop.create_future()
-        waiter = (condition, future)
-        self._waiters.setdefault(execution, []).append(waiter)
+        waiter = _Waiter(tenant, condition, loop.create_future())
+        waiters = self._waiters.setdefault(execution, [])
+        waiters.append(waiter)
+        expiry: asyncio.TimerHandle | None = None
         try:
             # Registered first, then looked up: a commit in between is seen by one of the two. What
             # this process's own worker holds is told of by its next commit.
             if not self._is_running_here(execution):
                 row = await self._look_ups.get(execution)
                 if row is None:
-                    raise UnknownExecution(f"there is no execution {format_execution(execution)!r}")
-                if condition(row):
-                    return row
-            if timeout_s is None:
-                return await future
-            expiry = loop.call_later(timeout_s, _expire, future)
-            try:
-                return await future
-            finally:
-                expiry.cancel()
+                    raise _unknown(execution)
+                waiter.tell(Seen(row))
+            if timeout_s is not None:
+                expiry = loop.call_later(timeout_s, _expire, waiter.future)
+            seen = await waiter.future
         finally:
-            self._forget(execution, waiter)
+            if expiry is not None:
+                expiry.cancel()
+            waiters.remove(waiter)
+            if not waiters:
+                del self._waiters[execution]
+        if seen.execution.tenant != tenant:
+            raise _unknown(execution)
+        return seen
 
     def stop(self) -> None:
         """Tell everybody who still waits that nobody will tell them anything more."""
         for waiters in self._waiters.values():
-            for _, future in waiters:
-                if not future.done():
-                    future.set_exception(NotRunning("the app was closed; the execution goes on"))
+            for waiter in waiters:
+                if not waiter.future.done():
+                    waiter.future.set_exception(
+                        NotRunning("the app was closed; the execution goes on")
+                    )
 
     def offer(self) -> Handover | None:
         """A watcher runs nothing."""
@@ -99,40 +123,55 @@ class Watch:
         self, outcomes: Sequence[Outcome], executions: Sequence[Execution], left_ready: int
     ) -> None:
         """Tell those who wait for what a commit wrote."""
-        del outcomes, left_ready
+        del left_ready
+        asked = _asked(outcomes) if self._waiters else {}
         for execution in executions:
+            id_ = execution.id
             if execution.status in _RESTING:
-                self._recent[execution.id] = execution
+                self._recent[id_] = execution
             else:
-                self._recent.pop(execution.id, None)
-            if execution.id in self._waiters:
-                self._tell(execution)
+                self._recent.pop(id_, None)
+            if id_ in self._waiters:
+                self._tell(Seen(execution, asked.get(id_)))
         while len(self._recent) > _RECENT_MAX:
             del self._recent[next(iter(self._recent))]
 
-    async def refresh(self) -> None:
-        """Look at the store, for what other processes have done."""
-        waited_for = list(self._waiters)
+    async def refresh(self, *, changed: bool) -> None:
+        """Look at the store, for what other processes have done.
+
+        Unless one of them is known to have `changed` something, only for those who were waiting at
+        the last look already: the others looked themselves when they began.
+        """
+        waiting = set(self._waiters)
+        waited_for = list(waiting if changed else waiting & self._waiting_before)
+        self._waiting_before = waiting
         for start in range(0, len(waited_for), _LOOK_UP_MAX):
             for execution in await self._fetch(waited_for[start : start + _LOOK_UP_MAX]):
                 if execution is not None:
-                    self._tell(execution)
+                    self._tell(Seen(execution))
 
     async def _fetch(self, ids: Sequence[ExecutionId]) -> list[Execution | None]:
         return await self._store.executions_by_id(None, ids)
 
-    def _tell(self, execution: Execution) -> None:
-        for condition, future in self._waiters.get(execution.id, ()):
-            if not future.done() and condition(execution):
-                future.set_result(execution)
-
-    def _forget(self, execution: ExecutionId, waiter: _Waiter) -> None:
-        waiters = self._waiters[execution]
-        waiters.remove(waiter)
-        if not waiters:
-            del self._waiters[execution]
+    def _tell(self, seen: Seen) -> None:
+        for waiter in self._waiters.get(seen.execution.id, ()):
+            waiter.tell(seen)
 
 
-def _expire(future: asyncio.Future[Execution]) -> None:
+def _asked(outcomes: Sequence[Outcome]) -> dict[ExecutionId, Asked]:
+    """The questions that a commit has asked, by execution."""
+    found: dict[ExecutionId, Asked] = {}
+    for outcome in outcomes:
+        if isinstance(outcome, Moved) and outcome.asked is not None:
+            unit, interaction = outcome.asked
+            found[interaction.execution] = Asked(interaction, outcome.execution.pipeline, unit)
+    return found
+
+
+def _unknown(execution: ExecutionId) -> UnknownExecution:
+    return UnknownExecution(f"there is no execution {format_execution(execution)!r}")
+
+
+def _expire(future: asyncio.Future[Seen]) -> None:
     if not future.done():
         future.set_exception(TimeoutError("the execution did not get there in time"))

@@ -22,6 +22,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from bide.engine.moves import (
     Claimed,
@@ -42,7 +43,7 @@ from bide.errors import StoreUnavailable
 from bide.model.ids import ExecutionId, format_execution
 from bide.model.records import Execution
 from bide.model.status import ExecutionStatus
-from bide.runtime.committer import Committer
+from bide.runtime.committer import Committer, Result
 from bide.runtime.deploys import Deploys
 from bide.runtime.plans import Plans
 from bide.runtime.pool import call_on
@@ -62,6 +63,13 @@ _RECOMMIT_S = 0.25
 _CLEAN_UP_S = 2.0
 #: The part of a worker's room that hand-overs may take.
 _HANDOVER_SHARE = 0.75
+
+
+class _Ended(NamedTuple):
+    """A segment that has ended, and the move that it ends in."""
+
+    execution: Execution
+    move: Move
 
 
 class Worker:
@@ -237,9 +245,8 @@ class Worker:
     def _take(self, claims: Sequence[Claimed]) -> None:
         if self._stopping:
             # Through the committer, which commits what is waiting before it stops.
-            for each in claims:
-                back = GiveBack(each.execution.id, each.execution.fence)
-                self._committer.add(back, lambda _: None)
+            back = [GiveBack(each.execution.id, each.execution.fence) for each in claims]
+            self._committer.add(back, lambda _: None)
             return
         self._idle.clear()
         plain: list[PlainSegment] = []
@@ -272,7 +279,7 @@ class Worker:
         if move is None:
             self._forget(execution.id)
         else:
-            self._finish(execution, move)
+            self._finish([_Ended(execution, move)])
 
     async def _commit(self, move: Move) -> Outcome:
         return await self._committer.commit(move)
@@ -286,54 +293,59 @@ class Worker:
 
     def _collect(self) -> None:
         self._outbox_signalled = False
+        ended: list[_Ended] = []
         while self._outbox:
             segment, move = self._outbox.popleft()
-            if not self._holds(segment.execution):
-                continue
-            if isinstance(move, Again):
+            if not isinstance(move, Again):
+                ended.append(_Ended(segment.execution, move))
+            elif self._holds(segment.execution):
                 self._loop.call_later(move.delay_ms / 1000, self._tools.pool.put, [segment])
-            else:
-                self._finish(segment.execution, move)
+        self._finish(ended)
 
     def _holds(self, execution: Execution) -> bool:
         return self._running.get(execution.id) == execution.fence
 
     # --- committing what came of it -----------------------------------------------------------
 
-    def _finish(self, execution: Execution, move: Move) -> None:
-        if not self._holds(execution):  # lost, or given back by a stop, since the last try
-            return
-        if isinstance(move, GiveBack):
-            self._deploys.drop(execution.fingerprint)
+    def _finish(self, ended: Sequence[_Ended]) -> None:
+        # Not what was lost, or given back by a stop, since the last try.
+        held = [each for each in ended if self._holds(each.execution)]
+        for execution, move in held:
+            if isinstance(move, GiveBack):
+                self._deploys.drop(execution.fingerprint)
 
-        def done(result: list[Outcome] | StoreUnavailable) -> None:
+        def done(part: slice, result: Result) -> None:
             if isinstance(result, StoreUnavailable):
-                # The lease is kept for as long as the store cannot say otherwise.
-                self._loop.call_later(_RECOMMIT_S, self._finish, execution, move)
+                # The leases are kept for as long as the store cannot say otherwise.
+                self._loop.call_later(_RECOMMIT_S, self._finish, held[part])
                 return
-            self._settled(execution, move, result[0])
+            for each, outcome in zip(held[part], result, strict=True):
+                self._settled(each, outcome)
 
-        self._committer.add(move, done)
+        self._committer.add_each([each.move for each in held], done)
 
-    def _settled(self, execution: Execution, move: Move, outcome: Outcome) -> None:
-        id_ = execution.id
-        match outcome:
-            case Unstorable() if not isinstance(move, Fail):
-                self._finish(execution, _unstorable(execution, outcome.message))
-                return
-            case Moved():
-                pass
-            case Refused(reason):
-                log.info("a move of %s came to nothing: %s", format_execution(id_), reason)
-            case _ if not isinstance(move, Fail):
-                message = getattr(outcome, "message", "")
-                self._finish(execution, _replaced(execution, message))
-                return
-            case _:
-                log.error("%s cannot be ended: %s", format_execution(id_), outcome)
+    def _settled(self, ended: _Ended, outcome: Outcome) -> None:
+        if not isinstance(outcome, Moved) and not self._came_to_nothing(ended, outcome):
+            return
         # A commit that hands the same execution over again has raised the fence.
-        if self._holds(execution):
-            self._forget(id_)
+        if self._holds(ended.execution):
+            self._forget(ended.execution.id)
+
+    def _came_to_nothing(self, ended: _Ended, outcome: Outcome) -> bool:
+        """Say so, and whether that is the end of it: else the execution is ended in another way."""
+        execution, move = ended
+        id_ = format_execution(execution.id)
+        match outcome:
+            case Refused(reason):
+                log.info("a move of %s came to nothing: %s", id_, reason)
+            case _ if isinstance(move, Fail):
+                log.error("%s cannot be ended: %s", id_, outcome)
+            case _:
+                code = "unstorable" if isinstance(outcome, Unstorable) else "replay-mismatch"
+                failed = _failed(execution, code, getattr(outcome, "message", ""))
+                self._finish([_Ended(execution, failed)])
+                return False
+        return True
 
     def _forget(self, id_: ExecutionId) -> None:
         self._running.pop(id_, None)
@@ -347,15 +359,8 @@ class Worker:
             await self._store.transact([GiveBack(id_, fence) for id_, fence in held])
 
 
-def _unstorable(execution: Execution, message: str) -> Fail:
+def _failed(execution: Execution, code: str, message: str) -> Fail:
     return Fail(
         execution.id, execution.fence, ExecutionStatus.DLQ, execution.step_index, None,
-        execution.attempt, "unstorable", message,
-    )  # fmt: skip
-
-
-def _replaced(execution: Execution, message: str) -> Fail:
-    return Fail(
-        execution.id, execution.fence, ExecutionStatus.DLQ, execution.step_index, None,
-        execution.attempt, "replay-mismatch", message,
+        execution.attempt, code, message,
     )  # fmt: skip

@@ -122,7 +122,7 @@ class Executions(Operations):
 
         execution: Execution | None
         try:
-            execution = await self._watch.until(now.id, reached, timeout_s)
+            execution = (await self._watch.until(tenant, now.id, reached, timeout_s)).execution
         except TimeoutError:
             execution = await self._find(tenant, execution_id)
         return await self._view(execution) if execution else None

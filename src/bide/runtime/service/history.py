@@ -83,7 +83,7 @@ class History(Operations):
             if now.version > after:
                 continue
             try:
-                await self._watch.until(now.id, partial(_is_past, after), pause_s)
+                await self._watch.until(now.tenant, now.id, partial(_is_past, after), pause_s)
             except TimeoutError:
                 yield []
 
