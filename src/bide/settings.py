@@ -115,6 +115,38 @@ class Settings(BaseSettings):
     keyring: SecretStr | None = Field(
         default=None, description="The same in place of a file: the keyring's JSON itself."
     )
+    api_keys_file: Path | None = Field(
+        default=None,
+        description="File of the API keys that are taken, as hashes with what each may do; it is"
+        " read again when it changes.",
+    )
+    api_keys: SecretStr | None = Field(
+        default=None, description="The same in place of a file: the JSON itself."
+    )
+    jwt_jwks: str = Field(
+        default="",
+        description="Where the keys of JWT bearer tokens are: a file, or an https address.",
+    )
+    jwt_issuer: str = Field(default="", description="The `iss` that a JWT must have.")
+    jwt_audience: str = Field(default="", description="The `aud` that a JWT must have.")
+    jwt_algorithms: str = Field(
+        default="RS256,ES256",
+        description="Algorithms that are taken, with commas between: RS, PS and ES of 256, 384 and"
+        " 512, EdDSA.",
+    )
+    jwt_tenant: str = Field(
+        default="", description="The tenant of every JWT; blank: as its claim says."
+    )
+    jwt_tenant_claim: str = Field(
+        default="tenant", description="The claim that holds the tenant; dots lead inwards."
+    )
+    jwt_groups_claim: str = Field(default="groups", description="Likewise, a list of groups.")
+    jwt_roles_claim: str = Field(
+        default="roles", description="Likewise, roles; what is no role here is passed over."
+    )
+    jwt_leeway_s: int = Field(
+        default=30, ge=0, le=300, description="Seconds that the issuer's clock may be off."
+    )
     callback_base_url: str = Field(
         default="",
         description="Where this API is reached from outside, for callbacks and links:"

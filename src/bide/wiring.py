@@ -10,6 +10,7 @@ from bide.planning.plan import Plan
 from bide.runtime.clock import system_clock
 from bide.runtime.plans import Plans
 from bide.runtime.runtime import Resource, Runtime
+from bide.security.authentication import Authentication
 from bide.security.desk import HOW, TokenDesk
 from bide.settings import Settings
 from bide.spi.store import Store
@@ -41,6 +42,15 @@ def open_runtime(
         store_of(url), plans, settings, system_clock,
         tokens=tokens, resources=resources, given=given,
     )  # fmt: skip
+
+
+def authentication_of(settings: Settings) -> Authentication | None:
+    """Who is known over HTTP, as the settings say; None where nobody is asked.
+
+    Raises:
+        DefinitionError: what they say cannot work.
+    """
+    return Authentication.of(settings, system_clock)
 
 
 def check_tokens(plans: Iterable[Plan], tokens: TokenDesk) -> None:

@@ -2,10 +2,13 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bide.security.apikeys import ApiKeys
 from bide.security.keyring import Keyring
 from bide.security.tokens import VERSION
 from tests.cli.driver import Cli, Result
@@ -114,3 +117,61 @@ def test_doctor_tells_of_keys(cli: Cli, shop: Path, ring: Path) -> None:
     assert signs in check["message"]
     assert (warning["ok"], warning["warning"], open_["ok"]) == (False, True, True)
     assert "chmod 600" in warning["hint"]
+
+
+# --- API keys ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keys(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the API keys lie, as the setting says."""
+    path = folder / "api.json"
+    monkeypatch.setenv("BIDE_API_KEYS_FILE", str(path))
+    return path
+
+
+def owner_of(path: Path, text: str) -> Any:
+    return ApiKeys.parse(path.read_bytes(), str(path)).identify(text.strip(), datetime.now(UTC))
+
+
+def test_an_api_key_from_birth_to_revocation(cli: Cli, keys: Path) -> None:
+    """It is printed once, when it is made; lists and the file do not hold it."""
+    made = cli("keys", "generate", "--api", "--actor", "ada", "--group", "kitchen", "--role",
+               "decide", "--tenant", "acme", "--expires", "90d")  # fmt: skip
+    who = owner_of(keys, made.out)
+    listed = cli("keys", "list", "--api", "--json")
+    shown = cli("keys", "list", "--api")
+    [row] = listed.lines
+    rotated = cli("keys", "rotate", "--api", row["id"], "--overlap", "1h", "--json").json
+    both = [owner_of(keys, text) for text in (made.out, rotated["key"])]
+    revoked = cli("keys", "revoke", row["id"], "--api")
+
+    assert keys.stat().st_mode & 0o777 == 0o600
+    assert (who.id, who.tenant, who.groups, who.roles) == ("ada", "acme", {"kitchen"}, {"decide"})
+    assert (row["actor"], row["groups"], row["roles"]) == ("ada", ["kitchen"], ["decide"])
+    secret = made.out.strip().rpartition("_")[2]
+    assert secret not in keys.read_text() + listed.out + shown.out + made.err
+    assert [each.id for each in both] == ["ada", "ada"]
+    assert revoked.code == 0
+    assert owner_of(keys, made.out) is None
+    assert owner_of(keys, rotated["key"]).tenant == "acme"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("generate", "--api"), "--actor NAME"),
+        (("generate", "--actor", "ada"), "with --api"),
+        (("generate", "--api", "--actor", "ada", "--role", "admin"), "no role 'admin'"),
+        (("generate", "--api", "--actor", " "), "blank"),
+        (("generate", "--api", "--actor", "ada", "--expires", "soon"), "--expires"),
+        (("rotate", "--api", "a1"), "cannot read"),
+        (("list", "--api", "--file", "nowhere.json"), "cannot read nowhere.json"),
+    ],
+)
+def test_mistakes_with_api_keys_are_one_line(
+    cli: Cli, keys: Path, arguments: tuple[str, ...], why: str
+) -> None:
+    """Each says what to write, and makes no file."""
+    assert why in cli("keys", *arguments).complaint()
+    assert not keys.exists()

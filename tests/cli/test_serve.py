@@ -77,6 +77,35 @@ def test_serve_answers_works_and_stops_when_told(
 
 
 @pytest.mark.process
+def test_serve_says_loudly_that_nobody_is_asked(cli: Cli, shop: Path) -> None:
+    """Without authentication the log warns, and other machines are refused from the start."""
+    with started("serve", "--port", "0") as process:
+        process.until("serving")
+
+        warnings = [event for event in process.events if event["level"] == "warning"]
+        assert any("authentication is off" in event["event"] for event in warnings)
+    assert "BIDE_API_KEYS_FILE" in cli("serve", "--host", "0.0.0.0", "--port", "0").complaint()
+
+
+@pytest.mark.process
+def test_serve_asks_for_keys_on_every_address(
+    cli: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With API keys it listens anywhere, and serves those who bring one."""
+    monkeypatch.setenv("BIDE_API_KEYS_FILE", str(shop / "api.json"))
+    key = cli("keys", "generate", "--api", "--actor", "ada", "--role", "submit").out.strip()
+    with started("serve", "--host", "0.0.0.0", "--port", "0") as process:
+        url = process.until("serving")["url"].replace("0.0.0.0", "127.0.0.1")
+        path, headers = f"{url}/api/v1/pipelines/doubles/executions", {"host": "bide.example"}
+        nobody = httpx.post(path, json=21, headers=headers, timeout=PATIENCE_S)
+        known = {**headers, "authorization": f"Bearer {key}"}
+        ada = httpx.post(path, json=21, headers=known, timeout=PATIENCE_S)
+
+        assert (nobody.status_code, ada.status_code) == (401, 202)
+        assert not [event for event in process.events if "authentication is off" in event["event"]]
+
+
+@pytest.mark.process
 def test_serve_without_workers_takes_work_and_leaves_it(cli: Cli, shop: Path) -> None:
     """With --no-workers a submission stays queued until a worker comes."""
     with started("serve", "shop:app", "--port", "0", "--no-workers") as process:

@@ -40,7 +40,7 @@ from bide.security.tokens import is_token
 from bide.settings import Settings
 from bide.spi.store import Asked, PendingQuery
 from bide.stores.address import shown
-from bide.wiring import open_runtime, store_of
+from bide.wiring import authentication_of, open_runtime, store_of
 
 if TYPE_CHECKING:
     from bide.app.blocking import BlockingApp
@@ -184,13 +184,20 @@ class App:
     def asgi(
         self, *, identify: Callable[..., Awaitable[Principal]] | None = None
     ) -> Callable[..., Awaitable[None]]:
-        """The HTTP API, to serve or to mount; `identify` says who a request comes from.
+        """The HTTP API, to serve or to mount.
 
-        Without `identify` it answers local callers only.
+        Args:
+            identify: says who a request comes from; else the credentials do that the settings name
+                (`BIDE_API_KEYS_FILE`, `BIDE_JWT_JWKS`). Without both, local callers alone are
+                answered.
+
+        Raises:
+            DefinitionError: the settings of authentication cannot work.
         """
         from bide.web.app import create_asgi
 
-        return create_asgi(self, identify=identify)
+        authentication = None if identify else authentication_of(self.settings)
+        return create_asgi(self, identify=identify, authentication=authentication)
 
     @property
     def service(self) -> Service:

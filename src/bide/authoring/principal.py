@@ -9,8 +9,9 @@ from typing import Final
 from bide.errors import DefinitionError
 
 #: `submit` starts and cancels executions, `decide` answers and assigns interactions, `operate`
-#: pauses pipelines and releases what is held; whoever is known may look.
-ROLES: Final = frozenset({"submit", "decide", "operate"})
+#: pauses pipelines and releases what is held, `administer` reads the audit; whoever is known may
+#: look. No role holds another.
+ROLES: Final = frozenset({"submit", "decide", "operate", "administer"})
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -20,8 +21,10 @@ class Principal:
     Args:
         id: who it is; recorded as the actor of its answers.
         groups: the groups whose interactions it may answer.
-        roles: some of `submit`, `decide` and `operate`, or none.
+        roles: some of `submit`, `decide`, `operate` and `administer`, or none.
         tenant: the tenant that it belongs to; it sees nothing of any other.
+        credential: by what it was known, kind and key id (`api-key:a1b2`), as the audit shows it;
+            never the credential itself.
 
     Raises:
         ValueError: the id or the tenant is blank. HTTP answers that like a missing credential.
@@ -31,6 +34,7 @@ class Principal:
     groups: frozenset[str]
     roles: frozenset[str]
     tenant: str
+    credential: str
 
     def __init__(
         self,
@@ -39,14 +43,17 @@ class Principal:
         groups: Iterable[str] = (),
         roles: Iterable[str] = ("submit", "decide"),
         tenant: str = "default",
+        credential: str = "identify",
     ) -> None:
         object.__setattr__(self, "id", _present("id", id))
         object.__setattr__(self, "groups", _names("groups", groups))
         object.__setattr__(self, "roles", _names("roles", roles))
         object.__setattr__(self, "tenant", _present("tenant", tenant))
+        object.__setattr__(self, "credential", _present("credential", credential))
         if unknown := sorted(self.roles - ROLES):
             raise DefinitionError(
-                f"Principal {id!r}: there is no role {unknown[0]!r}; roles are 'submit', 'decide' and 'operate'."
+                f"Principal {id!r}: there is no role {unknown[0]!r};"
+                " roles are 'submit', 'decide', 'operate' and 'administer'."
             )
 
 

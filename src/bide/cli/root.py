@@ -27,7 +27,7 @@ dlq = typer.Typer(
 )
 
 key_commands = typer.Typer(
-    name="keys", help="The keys that tokens and links are signed with.", invoke_without_command=True
+    name="keys", help="Keys that tokens are signed with, and API keys.", invoke_without_command=True
 )
 
 app.command("serve")(serve.serve)
@@ -102,7 +102,7 @@ def dead_letters(context: typer.Context) -> None:
 
 @key_commands.callback()
 def token_keys(context: typer.Context) -> None:
-    """The keys that tokens and links are signed with."""
+    """Keys that tokens are signed with, and API keys."""
     _help_without_command(context)
 
 

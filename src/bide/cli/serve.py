@@ -25,6 +25,7 @@ from bide.cli.options import AppArgument, AppOption, JsonOption, MigrateOption, 
 from bide.cli.process import on_signals, run
 from bide.runtime.runtime import DEFAULT_CONCURRENCY
 from bide.stores.address import shown
+from bide.wiring import authentication_of
 
 _log = logging.getLogger("bide.cli")
 _BACKLOG = 1024
@@ -50,8 +51,9 @@ def serve(
 ) -> None:
     """Serve the API, and run the pipelines, in one process."""
     configure_logs(as_json=json or None)
-    _insist_on_loopback(host)
     served = find_app(module_app or app, store)
+    if authentication_of(served.settings) is None:
+        _insist_on_loopback(host)
     with _listening(host, port) as listener:
         run(_serve(served, listener, workers=workers, migrate=migrate))
 
@@ -110,6 +112,13 @@ async def _serve(app: App, listener: socket.socket, *, workers: bool, migrate: b
         await app.migrate()
     async with app.running(workers=workers):
         await _log_checks(app)
+        if authentication_of(settings) is None:
+            _log.warning(
+                "authentication is off: every program on this machine may do everything",
+                extra={
+                    "hint": "set BIDE_API_KEYS_FILE (bide keys generate --api) or BIDE_JWT_JWKS"
+                },
+            )
         host, port = listener.getsockname()[:2]
         where = f"[{host}]" if ":" in host else host
         _log.info(
@@ -165,8 +174,8 @@ def _insist_on_loopback(host: str) -> None:
     except ValueError:
         pass
     raise CliError(
-        f"--host {host} is refused: bide serve has no authentication and listens on loopback"
-        " (127.0.0.1, ::1, localhost) only; to be reached from elsewhere, mount"
+        f"--host {host} is refused: without authentication bide serve listens on loopback"
+        " (127.0.0.1, ::1, localhost) only; set BIDE_API_KEYS_FILE or BIDE_JWT_JWKS, or mount"
         " app.asgi(identify=...) in a server that knows its callers",
         exit_code=USAGE,
     )

@@ -11,15 +11,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bide.security.authentication import Authentication
 from bide.web import api, decide, health, openapi, pipeline, problems, rendering
-from bide.web.guard import Identify
+from bide.web.guard import Identify, bearer
 from bide.web.routing import Call, Edge, Endpoint, Operation, Served
 
 TITLE: Final = "Bide"
 VERSION: Final = "1"
 
 
-def create_asgi(app: Served, *, identify: Identify | None = None) -> FastAPI:
+def create_asgi(
+    app: Served,
+    *,
+    identify: Identify | None = None,
+    authentication: Authentication | None = None,
+) -> FastAPI:
     """Make the HTTP API of an app, to be served or to be mounted.
 
     It opens and closes nothing: whoever serves it does that with `async with app.running():`.
@@ -27,11 +33,14 @@ def create_asgi(app: Served, *, identify: Identify | None = None) -> FastAPI:
     Args:
         app: what is served; until it runs, every request is answered with 503.
         identify: makes a `Principal` of a request, or None or a `LookupError`, `ValueError` or
-            `PermissionError` where it carries no valid credential. Without it nobody is
-            authenticated, and only this machine is served.
+            `PermissionError` where it carries no valid credential.
+        authentication: knows callers by their credentials, where there is no `identify`. Without
+            both nobody is authenticated, and only this machine is served.
     """
     # The interactive pages would load their scripts from elsewhere.
     asgi = FastAPI(title=TITLE, version=VERSION, openapi_url=None, redirect_slashes=False)
+    if identify is None and authentication is not None:
+        identify = bearer(authentication)
     edge = Edge(app, identify)
     for operation in operations():
         endpoint = Endpoint(operation, edge)

@@ -19,10 +19,11 @@ from starlette.requests import Request
 from bide.authoring.principal import Principal
 from bide.errors import BideError
 from bide.security.access import DEFAULT_TENANT, Caller
+from bide.security.authentication import Authentication
 from bide.web.problems import Refused, malformed
 
 Identify: TypeAlias = Callable[..., Awaitable[Principal | None]]
-Role: TypeAlias = Literal["submit", "decide", "operate"]
+Role: TypeAlias = Literal["submit", "decide", "operate", "administer"]
 Headers: TypeAlias = Mapping[bytes, bytes]
 
 #: A tenant as a client may name it: something that can be shown, stored and written into a log.
@@ -50,6 +51,17 @@ def require(caller: Caller, role: Role) -> None:
     """Refuse a caller that lacks a role."""
     if not holds(caller, role):
         raise Refused("not-allowed", f"This takes the role {role!r}, which the caller lacks.")
+
+
+def bearer(authentication: Authentication) -> Identify:
+    """Know callers by the credentials that the settings say are taken."""
+
+    async def identify(request: Request) -> Principal | None:
+        given = request.headers.getlist("authorization")
+        # Twice would mean one thing to us and another to whoever stands in front of us.
+        return await authentication.identify(given[0]) if len(given) == 1 else None
+
+    return identify
 
 
 def headers_of(request: Request) -> Headers:
@@ -149,7 +161,7 @@ def refuse_other_machines(request: Request, headers: Headers) -> None:
         raise Refused("foreign-host", _CLOSED.format("the header Host names another machine"))
 
 
-_CLOSED: Final = "Without authentication (identify=) only this machine is served, and {}."
+_CLOSED: Final = "Without authentication only this machine is served, and {}."
 
 
 def _is_same_origin(origin: str, host: str) -> bool:
