@@ -79,6 +79,7 @@ class PostgresServer:
         self._user = _ORDINARY if os.geteuid() == 0 else None
         self._home: Path | None = None
         self._child: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
         self._databases = 0
 
     # --- its life -----------------------------------------------------------------------------
@@ -105,11 +106,13 @@ class PostgresServer:
     def start(self) -> None:
         """Start it on its data, and wait until it takes connections; a restart keeps the port."""
         assert not self.alive
+        self._dismiss_guard()
         command = [self._binary("postgres"), "-D", str(self._data)]
         for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
         with self.log.open("ab") as log:
-            self._child = self._start([*_dying_with_us(), *command], log)
+            self._child = self._start(command, log)
+        self._guard = self._guarded(self._child)
         deadline = time.monotonic() + PATIENCE_S
         while not self._answers():
             assert self.alive, f"PostgreSQL ended at its start: {self.output()}"
@@ -120,6 +123,7 @@ class PostgresServer:
         """Ask it to end, and wait until it has."""
         assert self._child is not None
         self._child.send_signal(how.value)
+        self._dismiss_guard()
         self._child.wait(PATIENCE_S)
 
     def kill(self) -> None:
@@ -133,6 +137,7 @@ class PostgresServer:
         for process in processes:  # the server first, so that it sees nobody die
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        self._dismiss_guard()
         self._child.wait(PATIENCE_S)
         psutil.wait_procs(processes, PATIENCE_S)  # the next start refuses to join those that live
 
@@ -225,6 +230,22 @@ class PostgresServer:
             start_new_session=True,  # a Ctrl-C at the terminal is for us and not for it
         )
 
+    def _guarded(self, child: "subprocess.Popen[bytes]") -> "subprocess.Popen[bytes]":
+        """A shell that ends the server when our end of its pipe is closed: when we end in any way."""
+        words = ["sh", "-c", f"read _; kill -{Stop.FAST.value:d} {child.pid}"]
+        return subprocess.Popen(
+            words, user=self._user, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def _dismiss_guard(self) -> None:
+        """Let the guard go before the server is waited for, whose number may then be another's."""
+        if self._guard is not None and self._guard.stdin is not None:
+            self._guard.kill()
+            self._guard.wait()
+            self._guard.stdin.close()
+            self._guard = None
+
     def _make_data(self, home: Path) -> None:
         if self._user is not None:
             shutil.chown(home, self._user)
@@ -253,6 +274,7 @@ class PostgresServer:
     def _remove(self) -> None:
         if self.alive:
             self.stop(Stop.IMMEDIATE)
+        self._dismiss_guard()
         if self._home is not None:
             shutil.rmtree(self._home, ignore_errors=True)
 
@@ -291,12 +313,6 @@ def _copy_of(installation: Path) -> Path:
     if cache.stat().st_uid != os.geteuid():
         raise RuntimeError(f"{cache} is not {getpass.getuser()}'s; remove it")
     return copy
-
-
-def _dying_with_us() -> list[str]:
-    """What is put before a command for the kernel to end it when this process ends in any way."""
-    found = shutil.which("setpriv")
-    return [found, "--pdeathsig", Stop.FAST.value.name[3:]] if found else []
 
 
 def _free_port() -> int:
