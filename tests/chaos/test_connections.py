@@ -1,0 +1,91 @@
+"""Connections that break, and servers that go and come back, under load."""
+
+import asyncio
+import random
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.chaos.clients import Clients
+from tests.chaos.conftest import Scale, shop_at
+from tests.chaos.fleet import Fleet
+from tests.chaos.proof import prove, until_all_succeeded
+from tests.chaos.test_workers import SETTINGS
+from tests.servers.postgres import PostgresServer, Stop
+from tests.servers.proxy import Proxy
+
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+async def test_a_server_that_restarts_under_load(
+    server: PostgresServer, database: str, tmp_path: Path, scale: Scale
+) -> None:
+    """Each order finishes once, though the server aborts and recovers again and again."""
+
+    async def restart() -> None:
+        for _ in range(scale.restarts):
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(server.restart, Stop.IMMEDIATE)
+
+    app = shop_at(database)
+    clients = Clients(app)
+    async with app.running(workers=False), Fleet(database, tmp_path, size=2, env=SETTINGS) as fleet:
+        await clients.run(restart(), at_least=scale.orders, per_second=200)
+        await until_all_succeeded(database, len(clients.submitted))
+        assert all(worker.alive for worker in fleet.workers)
+
+    assert clients.refused > 0
+    prove(database, clients)
+
+
+async def test_backends_that_are_killed_under_load(
+    server: PostgresServer, database: str, tmp_path: Path, scale: Scale
+) -> None:
+    """Each order finishes once, though the server ends connections all the time."""
+
+    async def end_backends() -> None:
+        dice, ended = random.Random(11), 0
+        while ended < scale.backend_kills:
+            await asyncio.sleep(0.05)
+            ended += _end_one_backend(server, dice)
+
+    app = shop_at(database)
+    clients = Clients(app)
+    async with app.running(workers=False), Fleet(database, tmp_path, size=2, env=SETTINGS) as fleet:
+        await clients.run(end_backends(), at_least=scale.orders, per_second=400)
+        await until_all_succeeded(database, len(clients.submitted))
+        assert all(worker.alive for worker in fleet.workers)
+
+    prove(database, clients)
+
+
+def _end_one_backend(server: PostgresServer, dice: random.Random) -> int:
+    with psycopg.connect(server.admin_url, autocommit=True) as db:
+        found = db.execute(
+            "select pid from pg_stat_activity where usename = 'bide' order by pid"
+        ).fetchall()
+        if not found:
+            return 0
+        done = db.execute("select pg_terminate_backend(%s)", dice.choice(found)).fetchone()
+    return int(done == (True,))
+
+
+async def test_connections_that_are_cut_inside_a_commit(database: str, scale: Scale) -> None:
+    """A commit of unknown outcome is looked up: no submission and no answer is lost or doubled."""
+    async with Proxy(database) as proxy:
+
+        async def cut() -> None:
+            proxy.cut_at_random(0.3, random.Random(13))
+            while sum(proxy.cuts.values()) < scale.cuts:
+                await asyncio.sleep(0.02)
+            proxy.cut_nothing()
+
+        app = shop_at(proxy.url)
+        clients = Clients(app)
+        async with app.running():
+            await clients.run(cut(), at_least=scale.orders, per_second=400, together=5)
+            await until_all_succeeded(database, len(clients.submitted))
+
+    assert min(proxy.cuts.values()) > 0
+    prove(database, clients)
