@@ -13,7 +13,6 @@ from bide.stores.memory import MemoryStore
 from bide.stores.postgres.store import PostgresStore
 from bide.stores.sqlite.store import SqliteStore
 from bide.testing.store_contract import StoreFactory
-from tests.servers.postgres import PostgresServer
 
 
 @asynccontextmanager
@@ -49,21 +48,16 @@ def sqlite(folder: Path) -> StoreFactory:
     )
 
 
-def postgres(server: PostgresServer, template: str) -> StoreFactory:
-    urls: dict[int, str] = {}
-
+def postgres(url: str) -> StoreFactory:
     @asynccontextmanager
     async def fresh(clock: Clock) -> AsyncIterator[Store]:
-        with server.database(template=template) as url:
-            store = PostgresStore(url, clock)
-            urls[id(store)] = url
-            async with opened(store):
-                yield store
+        async with opened(PostgresStore(url, clock)) as store:
+            yield store
 
     return StoreFactory(
         name="postgres",
         fresh=fresh,
-        another=lambda store, clock: opened(PostgresStore(urls[id(store)], clock)),
+        another=lambda store, clock: opened(PostgresStore(url, clock)),
         faults=lambda store: store.faults,  # type: ignore[attr-defined]  # the factory gets back what it made
     )
 
@@ -76,5 +70,4 @@ def store_factory(request: pytest.FixtureRequest, tmp_path: Path) -> StoreFactor
         case "sqlite":
             return sqlite(tmp_path)
         case _:
-            server = request.getfixturevalue("postgres_server")
-            return postgres(server, request.getfixturevalue("postgres_template"))
+            return postgres(request.getfixturevalue("postgres_tables"))

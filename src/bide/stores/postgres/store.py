@@ -94,7 +94,7 @@ class PostgresStore(Reads):
             )
         connection.check_not_newer(there.present)
         for lane in (*self._lanes, self._renewing):
-            await lane.open()
+            lane.open()
         await self._renewing.forget_marks(await self._now())
         await self._notifier.open()
         self._is_open = True

@@ -125,10 +125,9 @@ class Lane:
         self._closing = asyncio.Event()
         self._turn = asyncio.Lock()
 
-    async def open(self) -> None:
-        """Connect."""
+    def open(self) -> None:
+        """Accept work; the first piece of it connects."""
         self._closing.clear()
-        await self._connected()
 
     async def close(self) -> None:
         """Finish the transaction in progress, then disconnect."""
