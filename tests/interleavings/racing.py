@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 
 from bide.engine.moves import (
     Append,
@@ -31,6 +30,7 @@ from bide.model.ids import ExecutionId, InteractionId, UnitId
 from bide.model.records import Execution, Unit
 from bide.model.status import JournalKind, ReceiptOutcome
 from bide.spi.store import PendingQuery
+from bide.stores.postgres.store import PostgresStore
 from bide.stores.sqlite.store import SqliteStore
 from bide.testing import FakeClock
 from bide.testing.store_contract import StoreFactory, check_invariants
@@ -44,6 +44,8 @@ from bide.testing.store_contract.harness import (
     askings,
     expect,
 )
+
+SqlStore = SqliteStore | PostgresStore
 
 _TIMEOUT_MS = 10 * MINUTE
 _ENDS = {
@@ -223,22 +225,28 @@ class Mishap(Enum):
 
 
 class Table:
-    """A file of executions, and the process that has it open."""
+    """A store's executions, and the process that has it open."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = str(folder / "bide.db")
+    def __init__(
+        self,
+        make: Callable[[FakeClock], SqlStore],
+        mishaps: Sequence[Mishap] = (Mishap.CRASH, Mishap.LOST_BEFORE, Mishap.LOST_AFTER),
+    ) -> None:
+        self._make = make
+        #: What may befall a move, to be tried one after another.
+        self.mishaps = mishaps
         self._clock = FakeClock()
         self._scenes = 0
         self.driver = self._driver()
 
     def _driver(self) -> Driver:
-        factory = StoreFactory(name="sqlite", fresh=None)  # type: ignore[arg-type]  # opens no other
-        return Driver(SqliteStore(self._path, self._clock), self._clock, factory)
+        factory = StoreFactory(name="raced", fresh=None)  # type: ignore[arg-type]  # opens no other
+        return Driver(self._make(self._clock), self._clock, factory)
 
     @property
-    def store(self) -> SqliteStore:
+    def store(self) -> SqlStore:
         store = self.driver.store
-        assert isinstance(store, SqliteStore)
+        assert isinstance(store, SqliteStore | PostgresStore)
         return store
 
     async def restart(self) -> None:

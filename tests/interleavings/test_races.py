@@ -1,8 +1,8 @@
-"""Every pair of racing moves, in either order, with a mishap at either, on real SQLite.
+"""Every pair of racing moves, in either order, with a mishap at either, on real databases.
 
-Transactions do not overlap: a store's lock puts them in one order. So the orders of two
-transactions are two, and what can go wrong beside is that a process dies, or a commit's outcome is
-lost, at the first or at the second.
+Transactions do not overlap here: the orders of two are two, and what can go wrong beside is that a
+process dies, or a commit's outcome is lost, at the first or at the second. On SQLite they never
+overlap; how they do on PostgreSQL is in `tests/postgres/test_overlaps.py`.
 """
 
 from collections.abc import AsyncIterator
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bide.stores.postgres.store import PostgresStore
+from bide.stores.sqlite.store import SqliteStore
 from tests.interleavings.racing import (
     MOVES,
     STAGES,
@@ -56,9 +58,14 @@ BINDING = {
 }  # fmt: skip
 
 
-@pytest.fixture
-async def table(tmp_path: Path) -> AsyncIterator[Table]:
-    made = Table(tmp_path)
+@pytest.fixture(params=["sqlite", "postgres"])
+async def table(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Table]:
+    if request.param == "sqlite":
+        made = Table(lambda clock: SqliteStore(str(tmp_path / "bide.db"), clock))
+    else:
+        url: str = request.getfixturevalue("postgres_tables")
+        # The others come to a new connection as well, which takes its time.
+        made = Table(lambda clock: PostgresStore(url, clock), [Mishap.LOST_AFTER])
     await made.store.open()
     yield made
     await made.store.close()
@@ -90,7 +97,7 @@ async def test_every_pair(table: Table, stage: str, first: str) -> None:
             # What writes nothing has no commit to lose; a refused completion leaves its receipt.
             if not calm[at] and not move.startswith("admit"):
                 continue
-            for mishap in (Mishap.CRASH, Mishap.LOST_BEFORE, Mishap.LOST_AFTER):
+            for mishap in table.mishaps:
                 made = await race(table, stage, moves, at, mishap)
                 if mishap is not Mishap.CRASH:  # a repeat of what was made is told so
                     assert made == calm, (second, at, mishap)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bide.testing.store_contract import StoreFactory
-from tests.contract.conftest import memory, sqlite
+from tests.contract.conftest import memory, postgres, sqlite
 from tests.obligations.registry import STORES, Mode, Shape
 
 #: (obligation, function, shape, mode, store)
@@ -35,7 +35,9 @@ def _covers(items: Iterable[pytest.Item]) -> Iterable[Cover]:
 
 
 @pytest.fixture
-def store_factory(store: str, tmp_path: Path) -> StoreFactory:
+def store_factory(store: str, request: pytest.FixtureRequest, tmp_path: Path) -> StoreFactory:
+    if store == "postgres":
+        return postgres(request.getfixturevalue("postgres_tables"))
     return memory() if store == "memory" else sqlite(tmp_path)
 
 

@@ -37,7 +37,7 @@ class Kind(StrEnum):
     RACE = "race"
 
 
-STORES = ("memory", "sqlite")
+STORES = ("memory", "sqlite", "postgres")
 
 _ALL = frozenset(Shape)
 _BOTH = frozenset(Mode)
