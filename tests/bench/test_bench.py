@@ -1,5 +1,6 @@
 """What `bide bench` measures is what it says."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +8,15 @@ from pathlib import Path
 import apsw
 import pytest
 
+from bide.bench.databases import old_snapshot
 from bide.bench.environment import environment, file_system
-from bide.bench.figures import Latency, latency, rate
+from bide.bench.figures import Latency, WrongResult, latency, rate
 from bide.bench.limit import limit_items, limit_park_resume, limit_submit, shuffled
 from bide.bench.measure import Job, drive, measure_parked
 from bide.bench.workloads import Load
 from bide.cli.root import run as bide
+from bide.stores.postgres.connection import connect
+from bide.stores.sqlite.connection import open_writer
 
 KEYS = [
     "workload", "store", "n", "per_second", "limit_per_second", "latency_ms", "rss_mib",
@@ -126,8 +130,70 @@ def test_what_is_parked_has_a_size(tmp_path: Path) -> None:
     """Bytes of the file for each execution that waits: more than its payload, and bounded."""
     size = measure_parked(f"sqlite:///{tmp_path / 'parked.db'}", Load(500))
 
-    assert size is not None
     assert 300 < size < 3_000
+
+
+@pytest.mark.slow
+def test_postgres_is_measured_with_a_snapshot_held(
+    postgres_store: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a server what is parked has a size as well, and an old snapshot keeps nothing from it."""
+    monkeypatch.chdir(tmp_path)
+    words = ["bench", "park-resume", "-n", "20", "--parked", "300", "--old-snapshot", "--json"]
+
+    code = bide([*words, "--store", postgres_store])
+
+    figure = json.loads(capfd.readouterr().out)
+    assert code == 0
+    assert figure["per_second"] > 0
+    assert 300 < figure["bytes_per_parked"] < 3_000
+    assert ":***@" in figure["store"]
+
+
+async def test_a_snapshot_of_sqlite_is_held(tmp_path: Path) -> None:
+    """While it is held the log cannot be cut; afterwards it can."""
+    path = str(tmp_path / "bide.db")
+    writer = open_writer(path)
+    truncate = "pragma wal_checkpoint(truncate)"
+    write = "insert into paused values (?, 0)"
+    writer.execute("pragma busy_timeout = 0")
+
+    async with old_snapshot(f"sqlite:///{path}"):
+        writer.execute(write, ("first",))
+        [[held, *_]] = writer.execute(truncate).fetchall()
+    writer.execute(write, ("second",))
+    [[free, *_]] = writer.execute(truncate).fetchall()
+    writer.close()
+
+    assert (held, free) == (1, 0)
+
+
+async def test_a_snapshot_of_postgres_is_held(postgres_store: str) -> None:
+    """While it is held the server keeps what it could see; afterwards it need not."""
+    holders = (
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and backend_xmin is not null"
+        " and pid <> pg_backend_pid()"
+    )
+    db = await connect(postgres_store)
+
+    async with old_snapshot(postgres_store):
+        held = await db.fetchval(holders)
+    while free := await db.fetchval(holders):  # the server ends a session after its client
+        await asyncio.sleep(0.01)
+    await db.close()
+
+    assert (held, free) == (1, 0)
+
+
+async def test_memory_has_no_snapshot() -> None:
+    """What has no snapshots says so, in place of a figure that would mean nothing."""
+    with pytest.raises(WrongResult, match="no snapshots"):
+        async with old_snapshot("memory://"):
+            pass
 
 
 def test_a_payload_has_the_size_that_was_asked_for() -> None:

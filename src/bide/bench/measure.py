@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from bide import App
 from bide.bench import pipelines, workloads
+from bide.bench.databases import SQLITE, file_of, is_on_disk, old_snapshot, size_of
 from bide.bench.figures import Figure, Latency, WrongResult, latency, rate, rss_mib
-from bide.bench.limit import checkpointed_bytes, limit_items, limit_park_resume, limit_submit
+from bide.bench.limit import limit_items, limit_park_resume, limit_submit
 from bide.bench.workloads import Load
 from bide.errors import BideError
 from bide.runtime.process import loop_factory, tune_collector
@@ -27,7 +28,6 @@ P = ParamSpec("P")
 WORKLOADS = ("park-resume", "items", "submit")
 _IDLE = 200
 _PARKED_PROBE = 5_000
-_SQLITE = "sqlite:///"
 _LIMITS = {"park-resume": limit_park_resume, "items": limit_items, "submit": limit_submit}
 
 
@@ -41,6 +41,8 @@ class Job:
     store: str | None = None
     #: Executions that wait in the store before the clock starts.
     parked: int = 0
+    #: Whether somebody else holds a snapshot open while it runs.
+    old_snapshot: bool = False
 
 
 def measure(job: Job) -> Figure:
@@ -52,7 +54,7 @@ def measure(job: Job) -> Figure:
         limit = _limit(job, store, folder)
     return Figure(
         workload=job.workload,
-        store=shown(job.store or _SQLITE),
+        store=shown(job.store or SQLITE),
         n=job.load.n,
         per_second=rate(job.load.n, driven.seconds),
         limit_per_second=limit,
@@ -76,13 +78,12 @@ def drive(store: str, job: Job) -> Driven:
     return Driven(seconds, taken, rss_mib())
 
 
-def measure_parked(store: str, load: Load) -> float | None:
-    """Park `n` executions, and say what each takes of the database file."""
-    file = _file(store)
+def measure_parked(store: str, load: Load) -> float:
+    """Park `n` executions in a store on disk, and say how many bytes each takes there."""
     run(_open_and_close(store))
-    before = checkpointed_bytes(file) if file else 0
+    before = run(size_of(store))
     run(_park(store, load))
-    return round((checkpointed_bytes(file) - before) / load.n, 1) if file else None
+    return round((run(size_of(store)) - before) / load.n, 1)
 
 
 def in_child(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
@@ -127,7 +128,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 async def _drive(store: str, job: Job) -> tuple[float, Latency | None]:
     app = _app(store)
-    async with app.running():
+    async with app.running(), old_snapshot(store) if job.old_snapshot else nullcontext():
         if job.workload == "items":
             done = await workloads.items(app, job.load)
         elif job.workload == "submit":
@@ -156,27 +157,26 @@ def _app(store: str) -> App:
 
 
 def _bytes_per_parked(job: Job, store: str, folder: Path) -> float | None:
+    if not is_on_disk(store):
+        return None
     if job.parked:
         return in_child(measure_parked, store, replace(job.load, n=job.parked, sleepers=0.0))
-    if job.workload != "park-resume" or _file(store) is None:
+    if job.workload != "park-resume":
         return None
     probe = replace(job.load, n=min(job.load.n, _PARKED_PROBE), sleepers=0.0)
-    return in_child(measure_parked, _address(folder / "parked.db"), probe)
+    beside = _address(folder / "parked.db") if file_of(store) else store
+    return in_child(measure_parked, beside, probe)
 
 
 def _limit(job: Job, store: str, folder: Path) -> float | None:
-    if _file(store) is None:
+    if file_of(store) is None:
         return None
     body = job.load.parcel(1).model_dump_json().encode()
     return _LIMITS[job.workload](folder / "limit.db", job.load.n, body)
 
 
 def _address(path: Path) -> str:
-    return f"{_SQLITE}{path}"
-
-
-def _file(store: str) -> Path | None:
-    return Path(store.removeprefix(_SQLITE)) if store.startswith(_SQLITE) else None
+    return f"{SQLITE}{path}"
 
 
 @contextmanager

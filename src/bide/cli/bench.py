@@ -51,6 +51,11 @@ def bench(
     parked: Annotated[
         int, typer.Option("--parked", min=0, metavar="N", help="So many wait in the store before.")
     ] = 0,
+    old_snapshot: Annotated[
+        bool,
+        typer.Option("--old-snapshot",
+                     help="While another connection holds the database open as it was before."),
+    ] = False,
     sleepers: Annotated[
         str,
         typer.Option("--sleepers", metavar="SHARE",
@@ -72,7 +77,7 @@ def bench(
     share = _share(sleepers)
 
     def job(name: str, count: int) -> Job:
-        return Job(name, Load(count, payload, lanes, share), store, parked)
+        return Job(name, Load(count, payload, lanes, share), store, parked, old_snapshot)
 
     if workload is Workload.ALL:
         counts = [n] if n else list(_ITEM_COUNTS)
