@@ -5,94 +5,67 @@ store that runs what is left: one of them has to fail.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import apsw.ext
 import pytest
 
+from bide.spi.clock import Clock
+from bide.spi.store import Store
+from bide.stores.postgres import reads, store, writer
 from bide.stores.sqlite import statements as sqlite_statements
 from bide.stores.sqlite.connection import open_writer
 from bide.testing.clock import FakeClock
 from bide.testing.store_contract import StoreFactory, tenants
 from bide.testing.store_contract.harness import Driver
-from tests.contract.conftest import sqlite
+from tests.contract.conftest import opened, sqlite
+from tests.servers.postgres import PostgresServer
 
 #: `tenant = ` with what it is compared with: a parameter or a column.
-_COMPARISON = re.compile(r"\+?(?:\w+\.)?tenant = (\?\d*|\$\d+|\w+\.\w+)")
+_COMPARISON = re.compile(
+    r"\+?(?:\w+\.)?tenant = (?:any \(array\[(\w+\.\w+)\]\)|(\?\d*|\$\d+|\w+\.\w+))"
+)
 _SCENES = [name for name in vars(tenants.TestTenantWall) if name.startswith("test_")]
 
-_BY_PATH = "by a path that the engine has named; it compares the tenant of the move with the row's"
-_OF_NOBODY = "its table holds nothing of a user"
-_WHOLE_ROWS = "it inserts rows, and the tenant is one of their columns"
-_UPKEEP = "workers and sweeps serve all tenants"
-
-#: Statements that compare no tenant, and why not.
-EXEMPT: Mapping[str, str] = {
-    "high_water": _OF_NOBODY,
-    "mark_commit": _OF_NOBODY,
-    "last_commit": _OF_NOBODY,
-    "forget_writers": _OF_NOBODY,
-    "read_units": _BY_PATH,
-    "read_interactions": _BY_PATH,
-    "read_items": _BY_PATH,
-    "read_executions": _BY_PATH,
-    "read_inputs": _BY_PATH,
-    "read_answers": _BY_PATH,
-    "change_executions": _BY_PATH,
-    "change_units": _BY_PATH,
-    "change_interactions": _BY_PATH,
-    "new_keys": _WHOLE_ROWS,
-    "new_inputs": _WHOLE_ROWS,
-    "new_executions": _WHOLE_ROWS,
-    "new_units": _WHOLE_ROWS,
-    "new_interactions": _WHOLE_ROWS,
-    "new_facts": _WHOLE_ROWS,
-    "new_correlations": _WHOLE_ROWS,
-    "new_dead_letters": _WHOLE_ROWS,
-    "new_refusals": _WHOLE_ROWS,
-    "put_rejects": _WHOLE_ROWS,
-    "put_results": _WHOLE_ROWS,
-    "due_executions": _UPKEEP,
-    "renew": _UPKEEP,
-    "expired_early": _UPKEEP,
-    "new_boundary": _OF_NOBODY,
-    "put_worker": _OF_NOBODY,
-    "forget_worker": _OF_NOBODY,
-    "forget_lost_workers": _OF_NOBODY,
-    "pause": _OF_NOBODY,
-    "resume": _OF_NOBODY,
-    "all_boundaries": _OF_NOBODY,
-    "all_workers": _OF_NOBODY,
-    "all_paused": _OF_NOBODY,
-    "standing_due": _UPKEEP,
-    "standing_parked": _UPKEEP,
-    "first_tenant": _UPKEEP,
-    "next_tenant": _UPKEEP,
-    "units_left_open": _UPKEEP,
-    "open_items": _UPKEEP,
-    "units_expired": _UPKEEP,
-    "retirable": _UPKEEP,
-    "keys_page": _UPKEEP,
-    "retire_unowned_letters": _UPKEEP,
-    "retire_unowned_refusals": _UPKEEP,
-    "retire_correlations": _UPKEEP,
-    "unhold_correlations": _UPKEEP,
-    "retire_results": _UPKEEP,
-    "retire_rejects": _UPKEEP,
-    "retire_refusals": _UPKEEP,
-    "retire_interactions": _UPKEEP,
-    "retire_units": _UPKEEP,
-    "retire_journal": _UPKEEP,
-    "retire_dead_letters": _UPKEEP,
-    "retire_inputs": _UPKEEP,
-    "retire_executions": _UPKEEP,
+_REASONS: Mapping[str, str] = {
+    "by a path that the engine has named; it compares the tenant of the move with the row's": """
+        current_units lock_units lock_executions read_units read_interactions read_items
+        read_executions read_inputs read_answers change_executions change_units change_interactions
+        new_deadlines drop_deadlines new_left_open drop_left_open
+    """,
+    "it inserts rows, and the tenant is one of their columns": """
+        new_keys new_inputs new_executions new_units new_interactions new_facts new_correlations
+        new_dead_letters new_refusals put_rejects put_results
+    """,
+    "workers, sweeps and retention serve all tenants": """
+        due_executions renew first_tenant next_tenant expired_early units_expired units_left_open
+        open_items standing standing_due standing_parked retirable keys_page retire
+        retire_executions retire_units retire_interactions retire_inputs retire_results
+        retire_journal retire_rejects retire_refusals retire_dead_letters retire_correlations
+        unhold_correlations retire_unowned_letters retire_unowned_refusals
+    """,
+    "its table holds nothing of a user": """
+        now high_water mark mark_commit last_commit forget_writers new_boundary all_boundaries
+        put_worker forget_worker forget_lost_workers all_workers pause resume all_paused
+    """,
 }
+#: Statements that compare no tenant, and why not.
+EXEMPT = {name: reason for reason, names in _REASONS.items() for name in names.split()}
 
 
 def _sqlite_texts() -> dict[str, str]:
     names = re.findall(r"^-- name: (\w+)", sqlite_statements.source(), re.MULTILINE)
     return {name: sqlite_statements.statement(name).text for name in names}
+
+
+#: Where the PostgreSQL store looks its statements up.
+_POSTGRES = (reads.READS, writer.LOCKS, store._UPKEEP, writer._WRITES._texts)
+
+
+def _postgres_texts() -> dict[str, str]:
+    return {name: text for texts in _POSTGRES for name, text in texts.items()}
 
 
 def _comparisons(texts: Mapping[str, str]) -> list[tuple[str, int]]:
@@ -107,7 +80,8 @@ def _comparisons(texts: Mapping[str, str]) -> list[tuple[str, int]]:
 def _without(text: str, place: int) -> str:
     """The statement without that comparison; what it compared with stays, so that nothing shifts."""
     match = list(_COMPARISON.finditer(text))[place]
-    typed = f"{match[1]}::text" if match[1].startswith("$") else match[1]
+    other = match[1] or match[2]
+    typed = f"{other}::text" if other.startswith("$") else other
     return f"{text[: match.start()]}({typed} is not null or true){text[match.end() :]}"
 
 
@@ -116,39 +90,76 @@ async def _first_to_fail(factory: StoreFactory) -> str | None:
     for scene in _SCENES:
         clock = FakeClock()
         try:
-            async with factory.fresh(clock) as store:
-                await getattr(tenants.TestTenantWall(), scene)(Driver(store, clock, factory))
+            async with factory.fresh(clock) as made:
+                await getattr(tenants.TestTenantWall(), scene)(Driver(made, clock, factory))
         except Exception:
             return scene
     return None
 
 
-def test_what_compares_no_tenant_has_a_reason() -> None:
+@pytest.mark.parametrize("texts", [_sqlite_texts(), _postgres_texts()], ids=["sqlite", "postgres"])
+def test_what_compares_no_tenant_has_a_reason(texts: Mapping[str, str]) -> None:
     """A statement compares the tenant or is named above with the reason, and none is both."""
-    compared = {name for name, _ in _comparisons(_sqlite_texts())}
+    compared = {name for name, _ in _comparisons(texts)}
 
-    assert compared | EXEMPT.keys() == _sqlite_texts().keys()
+    assert texts.keys() - compared - EXEMPT.keys() == set()
     assert compared & EXEMPT.keys() == set()
 
 
+def test_what_is_excused_is_there() -> None:
+    """No reason outlives its statement."""
+    assert EXEMPT.keys() - _sqlite_texts().keys() - _postgres_texts().keys() == set()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "place"), _comparisons(_sqlite_texts()))
 async def test_of_sqlite(
     name: str, place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without its comparison the statement is still a statement, and a scene of the wall fails."""
     text = sqlite_statements.statement(name).text
-    changed = _without(text, place)
     whole = sqlite_statements.source()
+    changed = whole.replace(text, _without(text, place))
     assert whole.count(text) == 1
-    monkeypatch.setattr(sqlite_statements, "source", lambda: whole.replace(text, changed))
+    monkeypatch.setattr(sqlite_statements, "source", lambda: changed)
     sqlite_statements.statement.cache_clear()
 
     try:
-        apsw.ext.query_info(
-            open_writer(str(tmp_path / "tables.db")), sqlite_statements.statement(name).over(1)
-        )
+        tables = open_writer(str(tmp_path / "tables.db"))
+        apsw.ext.query_info(tables, sqlite_statements.statement(name).over(1))
         failed = await _first_to_fail(sqlite(tmp_path))
     finally:
         sqlite_statements.statement.cache_clear()
+
+    assert failed is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "place"), _comparisons(_postgres_texts()))
+async def test_of_postgres(
+    name: str,
+    place: int,
+    postgres_server: PostgresServer,
+    postgres_template: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without its comparison the statement is still a statement, and a scene of the wall fails."""
+    [texts] = [texts for texts in _POSTGRES if name in texts]
+    monkeypatch.setitem(texts, name, _without(texts[name], place))  # type: ignore[arg-type]  # a mapping that nobody else changes
+    writer._WRITES.combined.cache_clear()
+
+    @asynccontextmanager
+    async def fresh(clock: Clock) -> AsyncIterator[Store]:
+        with postgres_server.database(template=postgres_template) as url:
+            async with opened(store.PostgresStore(url, clock)) as made:
+                yield made
+
+    try:
+        prepared = writer._WRITES.combined((name,)) if texts is _POSTGRES[-1] else texts[name]
+        url = postgres_server.url(postgres_template)
+        postgres_server.execute(f"prepare changed as {prepared}", url=url)
+        failed = await _first_to_fail(StoreFactory(name="postgres", fresh=fresh))
+    finally:
+        writer._WRITES.combined.cache_clear()
 
     assert failed is not None

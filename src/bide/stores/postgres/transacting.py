@@ -146,7 +146,7 @@ async def _load_interactions(transaction: Transaction, rows: Rows, needs: Needs)
         if (unit := rows.units.get(unit_id)) is not None and unit.appended > first
     ]
     if ranges:
-        found += await transaction.read("read_items", ranges)
+        found += await transaction.fetch(LOCKS["read_items"], *zip(*ranges, strict=True))
     for row in found:
         interaction = interaction_of(row)
         rows.interactions.load(interaction.id, interaction)

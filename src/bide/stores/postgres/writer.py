@@ -72,8 +72,10 @@ class Transaction:
         self.wrote = False
 
     async def read(self, name: str, rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
-        """Run a statement of `locks.sql` over rows, of which there is at least one."""
-        return await self._db.fetch(LOCKS[name], *zip(*rows, strict=True))
+        """Run a statement of `locks.sql` over whole keys, at least one: a row for each that is there."""
+        found = await self._db.fetch(LOCKS[name], *zip(*rows, strict=True))
+        assert len(found) <= len(rows), f"{name}: {len(found)} rows for {len(rows)} keys"
+        return found
 
     async def fetch(self, text: str, *args: Any) -> list[Sequence[Any]]:
         """Run a statement."""

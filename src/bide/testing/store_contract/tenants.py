@@ -234,13 +234,16 @@ class TestTenantWall:
         assert expect(again, Submitted).duplicate
 
     async def test_of_the_sweep(self, driver: Driver) -> None:
-        """What is overdue is listed once, whosever it is."""
+        """What is overdue is listed once, and what is due handed out once, whosever it is."""
         parked = [await driver.parked(tenant=tenant) for tenant in (TENANT, OTHER_TENANT)]
         driver.clock.advance(2 * DAY)
+        queued = [await driver.submit(tenant=tenant) for tenant in (TENANT, OTHER_TENANT)]
 
         overdue = await driver.store.overdue(LIMIT)
+        claimed = await driver.claim()
 
         assert sorted(overdue.expired) == sorted(parked)
+        assert sorted(one.execution.id for one in claimed) == sorted(queued)
 
     async def test_of_cancellation(self, driver: Driver) -> None:
         """Another tenant's cancellation finds nothing and changes nothing (S9)."""
