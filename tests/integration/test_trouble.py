@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bide import App, Await, Inbox, Pipeline, StoreUnavailable
+from bide.engine.fold import Transacted
 from bide.engine.moves import Handover, Move
 from bide.runtime.committer import Committer
-from bide.spi.store import Transacted
 from bide.stores.memory import MemoryStore
 from tests.integration.support import Gate, eventually, quick
 

@@ -11,7 +11,7 @@ not wait for the sweeper to notice.
 
 from bide.engine.decision import Decision
 from bide.engine.ending import TIMED_OUT, status_behind, timed_out
-from bide.engine.moves import Admit, Expire, Received, Refused
+from bide.engine.moves import Admit, Expire, Received, Refused, Settled
 from bide.engine.settling import conclude, fail_unit, settle
 from bide.engine.transitions import INTERACTION, InteractionEvent, UnitEvent, after
 from bide.model.records import Execution, Interaction, Refusal, Unit, replace
@@ -63,7 +63,7 @@ def decide_admit(
         unit = replace(unit, fingerprint=move.fingerprint)
     received = Received(ReceiptOutcome.APPLIED, settled.status, settled.step_id)
     gave_up = UnitEvent.FAILED if move.failure else None
-    return replace(settle(settled, unit, execution, gave_up, now), outcome=received)
+    return settle(settled, unit, execution, gave_up, now, received)
 
 
 def _duplicate(interaction: Interaction) -> Decision:
@@ -116,7 +116,8 @@ def decide_expire(
     if now <= interaction.deadline_at:
         return Decision(Refused("its deadline has not passed"))
     gave_up = UnitEvent.TIMED_OUT if interaction.fallback is None else None
-    return settle(timed_out(interaction, now), unit, execution, gave_up, now)
+    outcome = Settled(interaction.id)
+    return settle(timed_out(interaction, now), unit, execution, gave_up, now, outcome)
 
 
 def decide_expire_unit(unit: Unit | None, execution: Execution | None, now: int) -> Decision:

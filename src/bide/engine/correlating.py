@@ -321,7 +321,8 @@ def _with_adopted(
         error_code=early.error_code,
         error_message=early.error_message,
     )
-    settled = settle(answered, unit, execution, UnitEvent.FAILED if failed else None, now)
+    gave_up = UnitEvent.FAILED if failed else None
+    settled = settle(answered, unit, execution, gave_up, now, Moved(execution))
     moved = settled.execution is not None
     return replace(
         settled,

@@ -44,15 +44,12 @@ from bide.engine.moves import (
     OpenUnit,
     Outcome,
     Park,
-    Received,
     Redrive,
     Release,
     Retry,
-    Settled,
     StoreRejects,
     StoreResults,
     Submit,
-    Submitted,
     TakeOver,
 )
 from bide.engine.operating import decide_assign, decide_release
@@ -76,39 +73,70 @@ from bide.model.records import Execution, Interaction, Unit, replace
 from bide.model.status import ExecutionStatus
 
 
-class Folded(NamedTuple):
-    """The outcomes of a batch, in its order."""
+class Transacted(NamedTuple):
+    """What a commit came to, for each that goes on with it."""
 
+    #: For whoever asked: one for each move, in the order of the moves.
     outcomes: list[Outcome]
-    #: Executions that are ready and were handed to nobody; a reason to wake a worker.
+    #: For the worker that offered to take over: what is its own now.
+    claims: list[Claimed]
+    #: For the other workers: how many executions became ready and were handed to nobody.
     left_ready: int
+    #: For whoever waits: every execution that the commit wrote, as it is now.
+    executions: list[Execution]
+
+    def then(self, other: "Transacted") -> "Transacted":
+        """What both parts of a commit came to."""
+        return Transacted(
+            [*self.outcomes, *other.outcomes],
+            [*self.claims, *other.claims],
+            self.left_ready + other.left_ready,
+            [*self.executions, *other.executions],
+        )
 
 
-def fold(moves: Sequence[Move], rows: Rows, now: int, handover: Handover | None) -> Folded:
+def fold(moves: Sequence[Move], rows: Rows, now: int, handover: Handover | None) -> Transacted:
     """Decide every move; `rows` holds afterwards what has to be written."""
     outcomes: list[Outcome] = []
-    slots = handover.slots if handover else 0
+    claims: list[Claimed] = []
     left_ready = 0
     for move in moves:
         decision = _DECIDE[type(move)](move, rows, now)
-        outcome = decision.outcome
         if decision.ready and decision.execution is not None:
-            # Not what the worker has just given back: it wants to be rid of it. And what was
-            # released comes without what its segment starts from.
-            if (
-                handover
-                and slots > 0
-                and not isinstance(move, GiveBack | Release)
-                and decision.execution.fingerprint in handover.fingerprints
-            ):
-                slots -= 1
-                decision = _claimed(decision, handover)
-                outcome = decision.outcome
+            if handover is not None and _takes(handover, move, decision.execution, len(claims)):
+                decision = _handed_over(decision, decision.execution, handover, claims)
             else:
                 left_ready += 1
         rows.apply(decision)
-        outcomes.append(outcome)
-    return Folded(outcomes, left_ready)
+        outcomes.append(decision.outcome)
+    return Transacted(outcomes, claims, left_ready, rows.executions.written())
+
+
+def _takes(handover: Handover, move: Move, execution: Execution, taken: int) -> bool:
+    """Whether the worker that offers to can take what a move has made ready.
+
+    Not what it has just given back: it wants to be rid of it. And what was released comes without
+    what its segment starts from.
+    """
+    return (
+        taken < handover.slots
+        and execution.fingerprint in handover.fingerprints
+        and not isinstance(move, GiveBack | Release)
+    )
+
+
+def _handed_over(
+    decision: Decision, ready: Execution, handover: Handover, claims: list[Claimed]
+) -> Decision:
+    """The decision with its execution claimed, in the same version and fact."""
+    assert decision.fact is not None
+    execution, fact = hand_over(ready, decision.fact, handover.owner, handover.lease_ms)
+    base, reopened = decision.unit, None
+    if base is not None and base.number > execution.resumed:
+        base, reopened = None, base
+    claims.append(Claimed(execution, decision.ready_body, base, reopened))
+    outcome = Moved(execution) if isinstance(decision.outcome, Moved) else decision.outcome
+    return replace(decision, execution=execution, fact=fact, outcome=outcome)
 
 
 def fold_claims(
@@ -129,26 +157,6 @@ def open_unit(rows: Rows, execution: Execution | None) -> Unit | None:
     if execution is None or execution.units == execution.resumed:
         return None
     return rows.units.get(UnitId(execution.id, execution.units))
-
-
-def _claimed(decision: Decision, handover: Handover) -> Decision:
-    assert decision.execution is not None
-    assert decision.fact is not None
-    execution, fact = hand_over(
-        decision.execution, decision.fact, handover.owner, handover.lease_ms
-    )
-    unit, reopened = decision.unit, None
-    if unit is not None and unit.number > execution.resumed:
-        unit, reopened = None, unit
-    claimed = Claimed(execution, decision.ready_body, unit, reopened)
-    outcome = decision.outcome
-    if isinstance(outcome, Submitted | Received | Settled):
-        outcome = replace(outcome, claimed=claimed)
-    else:
-        # A claim that its outcome does not carry would be nobody's until the lease runs out.
-        assert isinstance(outcome, Moved)
-        outcome = Moved(execution, claimed)
-    return replace(decision, execution=execution, fact=fact, outcome=outcome)
 
 
 def _submit(move: Submit, rows: Rows, now: int) -> Decision:

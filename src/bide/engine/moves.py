@@ -356,26 +356,12 @@ Move = (
 # --- outcomes ---------------------------------------------------------------------------------
 
 
-class Claimed(Record, frozen=True):
-    """An execution that a worker may run now, and what its segment starts from."""
-
-    execution: Execution
-    #: The input, or the one answer of the unit it resumes from; None when that unit is a stream,
-    #: whose answers are read in pages.
-    body: bytes | None
-    #: The unit it resumes from; None at the start.
-    base: Unit | None
-    #: A unit that an earlier run of this segment opened and did not close.
-    reopened: Unit | None
-
-
 class Submitted(Record, frozen=True):
     """The execution exists: made by this move, or found by its key."""
 
     execution: ExecutionId
     duplicate: bool
     created_at: int
-    claimed: Claimed | None = None
 
 
 class KeyTaken(Record, frozen=True):
@@ -388,7 +374,6 @@ class Moved(Record, frozen=True):
     """The move was made; this is the execution after it."""
 
     execution: Execution
-    claimed: Claimed | None = None
     #: Of a park: the unit and its one interaction, as they were stored.
     asked: tuple[Unit, Interaction] | None = None
 
@@ -397,7 +382,6 @@ class Settled(Record, frozen=True):
     """What a deadline or its unit's end has closed: an interaction, or an early answer."""
 
     interaction: InteractionId | CorrelationKey
-    claimed: Claimed | None = None
 
 
 class AskedAgain(Record, frozen=True):
@@ -437,7 +421,6 @@ class Received(Record, frozen=True):
     status: InteractionStatus | None = None
     step_id: str | None = None
     reason: str = ""
-    claimed: Claimed | None = None
     #: Where the completion named a key: the interaction that it was for, if there is one.
     interaction: InteractionId | None = None
 
@@ -461,3 +444,19 @@ Outcome = (
     | Received
     | Unstorable
 )
+
+
+# --- what a worker gets --------------------------------------------------------------------------
+
+
+class Claimed(Record, frozen=True):
+    """An execution that a worker may run now, and what its segment starts from."""
+
+    execution: Execution
+    #: The input, or the one answer of the unit it resumes from; None when that unit is a stream,
+    #: whose answers are read in pages.
+    body: bytes | None
+    #: The unit it resumes from; None at the start.
+    base: Unit | None
+    #: A unit that an earlier run of this segment opened and did not close.
+    reopened: Unit | None

@@ -7,7 +7,7 @@ missing than are tolerated: a count is judged at once, a share when the number o
 
 from bide.engine.decision import Decision, fact_of
 from bide.engine.ending import end_execution
-from bide.engine.moves import CloseUnit, Mismatch, Moved, Refused, Settled
+from bide.engine.moves import CloseUnit, Mismatch, Moved, Outcome, Refused
 from bide.engine.transitions import UnitEvent
 from bide.engine.waiting import LEASE_LOST, holds, release, waiting_at
 from bide.model.records import Execution, Interaction, Unit, replace
@@ -57,12 +57,12 @@ def settle(
     execution: Execution | None,
     gave_up: UnitEvent | None,
     now: int,
+    outcome: Outcome,
 ) -> Decision:
     """Count a settled interaction in its unit, and let the unit's end follow from it.
 
     `gave_up` tells how it came that the next step has nothing to take of it; None when it has.
     """
-    done = Settled(interaction.id)
     counted = replace(
         unit,
         settled=unit.settled + 1,
@@ -76,8 +76,8 @@ def settle(
         body = None if unit.per_item else taken(interaction)
         ended = conclude(counted, execution, now, body)
     else:
-        ended = Decision(done, unit=counted)
-    return replace(ended, outcome=done, interactions=(interaction,))
+        return Decision(outcome, unit=counted, interactions=(interaction,))
+    return replace(ended, outcome=outcome, interactions=(interaction,))
 
 
 def taken(interaction: Interaction) -> bytes | None:

@@ -123,7 +123,7 @@ def decide_park(move: Park, execution: Execution | None, now: int) -> Decision:
     )
     parked = waiting_at(execution, unit.step_index, unit.number, now)
     return Decision(
-        Moved(parked, None, (unit, interaction)),
+        Moved(parked, (unit, interaction)),
         parked,
         fact_of(parked, JournalKind.PARKED, unit=unit.number),
         unit,

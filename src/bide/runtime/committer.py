@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+from bide.engine.fold import Transacted
 from bide.engine.moves import (
     Admit,
     AdmitByKey,
@@ -29,7 +30,6 @@ from bide.engine.moves import (
     TakeOver,
 )
 from bide.errors import StoreUnavailable
-from bide.model.records import Execution
 from bide.spi.store import Store
 
 log = logging.getLogger(__name__)
@@ -46,9 +46,7 @@ class Follower(Protocol):
         """What it could take over from the next commit."""
         ...
 
-    def committed(
-        self, outcomes: Sequence[Outcome], executions: Sequence[Execution], left_ready: int
-    ) -> None:
+    def committed(self, done: Transacted) -> None:
         """Look at a commit that has just taken place."""
         ...
 
@@ -249,7 +247,7 @@ class Committer:
             entry.done(done.outcomes[start:stop])
             start = stop
         for follower in self._followers:
-            follower.committed(done.outcomes, done.executions, done.left_ready)
+            follower.committed(done)
 
     def _make_room(self) -> None:
         free = self._pending_max - self._pending

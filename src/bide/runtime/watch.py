@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from bide.engine.fold import Transacted
 from bide.engine.moves import Handover, Moved, Outcome
 from bide.errors import NotRunning, UnknownExecution
 from bide.model.ids import ExecutionId, format_execution
@@ -119,13 +120,10 @@ class Watch:
         """A watcher runs nothing."""
         return None
 
-    def committed(
-        self, outcomes: Sequence[Outcome], executions: Sequence[Execution], left_ready: int
-    ) -> None:
+    def committed(self, done: Transacted) -> None:
         """Tell those who wait for what a commit wrote."""
-        del left_ready
-        asked = _asked(outcomes) if self._waiters else {}
-        for execution in executions:
+        asked = _asked(done.outcomes) if self._waiters else {}
+        for execution in done.executions:
             id_ = execution.id
             if execution.status in _RESTING:
                 self._recent[id_] = execution

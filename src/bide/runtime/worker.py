@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from bide.engine.fold import Transacted
 from bide.engine.moves import (
     Claimed,
     Fail,
@@ -32,10 +33,7 @@ from bide.engine.moves import (
     Move,
     Moved,
     Outcome,
-    Received,
     Refused,
-    Settled,
-    Submitted,
     Unstorable,
 )
 from bide.engine.running import ClaimOffer
@@ -160,20 +158,11 @@ class Worker:
             return None
         return Handover(self.name, self._settings.lease_ms, slots, self._deploys.claims)
 
-    def committed(
-        self, outcomes: Sequence[Outcome], executions: Sequence[Execution], left_ready: int
-    ) -> None:
+    def committed(self, done: Transacted) -> None:
         """Take what the commit handed over; look for the rest."""
-        del executions
-        claims = [
-            outcome.claimed
-            for outcome in outcomes
-            if isinstance(outcome, Submitted | Received | Moved | Settled)
-            and outcome.claimed is not None
-        ]
-        if claims:
-            self._take(claims)
-        if left_ready:
+        if done.claims:
+            self._take(done.claims)
+        if done.left_ready:
             self._wake.set()
 
     # --- claiming -----------------------------------------------------------------------------

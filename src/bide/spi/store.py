@@ -20,7 +20,8 @@ S10 Losing a race is an outcome, never an exception.
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from bide.engine.moves import Claimed, Handover, Move, Outcome
+from bide.engine.fold import Transacted
+from bide.engine.moves import Claimed, Handover, Move
 from bide.engine.running import ClaimOffer
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import (
@@ -37,16 +38,6 @@ from bide.model.records import (
     WorkerSeen,
 )
 from bide.model.status import ExecutionStatus, ReceiptOutcome
-
-
-class Transacted(NamedTuple):
-    """What a commit came to."""
-
-    outcomes: list[Outcome]
-    #: Executions that became ready and were handed to nobody.
-    left_ready: int
-    #: Every execution that the commit wrote, as it is now; whoever waits for one is told.
-    executions: tuple[Execution, ...] = ()
 
 
 class LeaseKey(NamedTuple):

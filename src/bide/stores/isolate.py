@@ -9,9 +9,9 @@ ones; a bad move among n costs about 2 log n attempts, and a batch without one c
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import NamedTuple
 
-from bide.engine.moves import Claimed, Handover, Move, Outcome, Unstorable
+from bide.engine.fold import Transacted
+from bide.engine.moves import Handover, Move, Unstorable
 from bide.model.records import replace
-from bide.spi.store import Transacted
 
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
@@ -37,15 +37,11 @@ def parts_of(part: Part) -> Generator[Part, Transacted | DataError, Transacted]:
     if isinstance(made, Transacted):
         return made
     if len(moves) == 1:
-        return Transacted([Unstorable(str(made))], 0)
+        return Transacted([Unstorable(str(made))], [], 0, [])
     middle = len(moves) // 2
     left = yield from parts_of(Part(moves[:middle], handover))
-    right = yield from parts_of(Part(moves[middle:], _remaining(handover, left.outcomes)))
-    return Transacted(
-        [*left.outcomes, *right.outcomes],
-        left.left_ready + right.left_ready,
-        (*left.executions, *right.executions),
-    )
+    right = yield from parts_of(Part(moves[middle:], _remaining(handover, len(left.claims))))
+    return left.then(right)
 
 
 def isolate(
@@ -91,11 +87,8 @@ def _whole(end: StopIteration) -> Transacted:
     return end.value
 
 
-def _remaining(handover: Handover | None, outcomes: Sequence[Outcome]) -> Handover | None:
-    if handover is None:
-        return None
-    taken = sum(isinstance(getattr(outcome, "claimed", None), Claimed) for outcome in outcomes)
-    return replace(handover, slots=handover.slots - taken)
+def _remaining(handover: Handover | None, taken: int) -> Handover | None:
+    return None if handover is None else replace(handover, slots=handover.slots - taken)
 
 
 def check_storable(table: str, row: tuple[object, ...]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import astuple
 
-from bide.engine.fold import claims_of, fold, fold_claims
+from bide.engine.fold import Transacted, claims_of, fold, fold_claims
 from bide.engine.moves import Claimed, Handover, Move
 from bide.engine.rows import Key, Needs, Rows
 from bide.engine.running import ClaimOffer
@@ -59,7 +59,6 @@ from bide.spi.store import (
     SignOut,
     Standing,
     StoreInfo,
-    Transacted,
 )
 from bide.stores.isolate import check_storable, isolate
 
@@ -234,9 +233,9 @@ class MemoryStore:
 
         def attempt(part: Sequence[Move], offer: Handover | None) -> Transacted:
             rows = self.data.load(Needs(part))
-            folded = fold(part, rows, now, offer)
+            made = fold(part, rows, now, offer)
             self.data.write(rows)
-            return Transacted(folded.outcomes, folded.left_ready, tuple(rows.executions.written()))
+            return made
 
         return isolate(list(moves), handover, attempt)
 

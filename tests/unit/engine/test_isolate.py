@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bide.engine.fold import Transacted
 from bide.engine.moves import Cancel, Handover, Move, Refused, Unstorable
 from bide.model.ids import ExecutionId
-from bide.spi.store import Transacted
 from bide.stores.isolate import DataError, check_storable, isolate
 
 
@@ -26,7 +26,7 @@ class Database:
         if self.poisons & set(numbers):
             raise DataError("bad")
         self.taken += numbers
-        return Transacted([Refused(str(number)) for number in numbers], len(numbers))
+        return Transacted([Refused(str(number)) for number in numbers], [], len(numbers), [])
 
 
 def batch(size: int) -> list[Move]:
@@ -38,7 +38,7 @@ def test_each_alone(size: int, poisons: set[int]) -> None:
     """Every good move is made once, in order; every bad one is answered in its place."""
     database = Database(poisons)
 
-    outcomes, left_ready, *_ = isolate(batch(size), None, database.attempt)
+    outcomes, _, left_ready, _ = isolate(batch(size), None, database.attempt)
 
     bad = {number for number in range(size) if number in poisons}
     assert database.taken == [number for number in range(size) if number not in bad]

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import astuple
 
+from bide.engine.fold import Transacted
 from bide.engine.moves import Claimed, Handover, Move
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
@@ -26,7 +27,6 @@ from bide.spi.store import (
     Schema,
     SignOut,
     StoreInfo,
-    Transacted,
 )
 from bide.stores.address import shown
 from bide.stores.faults import Faults
@@ -158,7 +158,7 @@ class PostgresStore(Reads):
                 return await self._run(apart)
 
         if not moves:
-            return Transacted([], 0)
+            return Transacted([], [], 0, [])
         return await self._shielded(either())
 
     async def claim(self, offer: ClaimOffer) -> list[Claimed]:

@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from bide.engine.fold import claims_of, fold, fold_claims
+from bide.engine.fold import Transacted, claims_of, fold, fold_claims
 from bide.engine.moves import Claimed, Handover, Move
 from bide.engine.rows import Needs, Rows, Table
 from bide.engine.running import ClaimOffer
 from bide.model.ids import ExecutionId, UnitId
 from bide.model.records import Correlation, Execution, SubmitKey, Unit
-from bide.spi.store import Transacted
 from bide.stores.isolate import DataError, isolate_async
 from bide.stores.postgres.complaints import refused_value
 from bide.stores.postgres.statements import Batch
@@ -33,9 +32,9 @@ async def make(
     """
     rows = await _load(transaction, Needs(moves))
     now = await transaction.now()
-    outcomes, left_ready = fold(moves, rows, now, handover)
+    made = fold(moves, rows, now, handover)
     await write(transaction, rows, now)
-    return Transacted(outcomes, left_ready, tuple(rows.executions.written()))
+    return made
 
 
 async def make_apart(

@@ -16,7 +16,7 @@ import apsw
 import orjson
 from msgspec.structs import astuple
 
-from bide.engine.fold import claims_of, fold, fold_claims
+from bide.engine.fold import Transacted, claims_of, fold, fold_claims
 from bide.engine.moves import Claimed, Handover, Move
 from bide.engine.rows import Needs, Rows
 from bide.engine.running import ClaimOffer
@@ -56,7 +56,6 @@ from bide.spi.store import (
     SignOut,
     Standing,
     StoreInfo,
-    Transacted,
 )
 from bide.stores.faults import Faults
 from bide.stores.isolate import DataError, isolate
@@ -478,9 +477,9 @@ def _make(
     db: apsw.Connection, now: int, moves: Sequence[Move], handover: Handover | None
 ) -> Transacted:
     rows = _load(db, Needs(moves))
-    outcomes, left_ready = fold(moves, rows, now, handover)
+    made = fold(moves, rows, now, handover)
     _write(db, rows)
-    return Transacted(outcomes, left_ready, tuple(rows.executions.written()))
+    return made
 
 
 def _reason(error: Exception) -> str:

@@ -465,12 +465,8 @@ class TestPoison:
 
         transacted = await driver.store.transact(moves, offer)
 
-        claimed = [
-            number
-            for number, one in enumerate(transacted.outcomes)
-            if isinstance(one, Submitted) and one.claimed
-        ]
-        assert claimed == [0, 1, 3, 4]
+        claimed = [claim.execution.id for claim in transacted.claims]
+        assert claimed == [moves[number].execution for number in (0, 1, 3, 4)]
         assert transacted.left_ready == 6
 
 

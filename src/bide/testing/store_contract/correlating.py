@@ -203,10 +203,8 @@ class TestEarlyAnswer:
         claimed = await driver.running()
         await driver.one(answer_by_key(driver, "k", b"1"))
 
-        outcome = await driver.one(park_by_key(claimed), OFFER)
+        [handed] = await driver.handed(OFFER, park_by_key(claimed))
 
-        handed = expect(outcome, Moved).claimed
-        assert handed is not None
         assert (handed.body, handed.execution.status) == (b"1", ExecutionStatus.RUNNING)
 
     async def test_feeds_one_wait_only(self, driver: Driver) -> None:

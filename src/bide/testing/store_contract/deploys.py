@@ -122,7 +122,7 @@ class TestDeploys:
 
         released = await driver.one(Release(move.execution, TENANT, START))
 
-        assert expect(released, Moved).claimed is None
+        expect(released, Moved)
         [claimed] = await driver.claim()
         assert claimed.execution.id == move.execution
 

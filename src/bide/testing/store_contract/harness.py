@@ -227,6 +227,10 @@ class Driver:
         [outcome] = await self.do(move, handover=handover)
         return outcome
 
+    async def handed(self, handover: Handover, *moves: Move) -> list[Claimed]:
+        """Make a batch of moves, and give what it hands over."""
+        return (await self.store.transact(moves, handover)).claims
+
     def new_id(self) -> ExecutionId:
         """An id that is newer than those before."""
         self._sequence += 1

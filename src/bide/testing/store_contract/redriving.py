@@ -173,10 +173,8 @@ class TestRedrive:
         claimed, old = await taking_over(driver, unit)
         offer = Handover("worker-1", LEASE_MS, 1, FINGERPRINTS)
 
-        outcome = await driver.one(await take_over(driver, claimed, old, 0, 1), offer)
+        [handed] = await driver.handed(offer, await take_over(driver, claimed, old, 0, 1))
 
-        handed = expect(outcome, Moved).claimed
-        assert handed is not None
         assert handed.base is not None
         assert (handed.body, handed.base.status) == (b'"yes"', UnitStatus.COMPLETED)
         await driver.one(GiveBack(handed.execution.id, handed.execution.fence))
@@ -189,10 +187,8 @@ class TestRedrive:
         [old] = await driver.store.units(TENANT, stream.id)
         offer = Handover("worker-1", LEASE_MS, 1, FINGERPRINTS)
 
-        outcome = await driver.one(redrive_of(driver, stream.id, old), offer)
+        [handed] = await driver.handed(offer, redrive_of(driver, stream.id, old))
 
-        handed = expect(outcome, Submitted).claimed
-        assert handed is not None
         assert handed.base is None
         assert handed.reopened is not None
         assert handed.reopened.total is None

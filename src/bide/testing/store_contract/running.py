@@ -1,11 +1,13 @@
 """Claims, leases, hand-over, and what a worker reports of its segment."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from bide.engine.moves import (
     Cancel,
+    Claimed,
     Expire,
     Fail,
     Finish,
@@ -13,11 +15,8 @@ from bide.engine.moves import (
     Handover,
     Move,
     Moved,
-    Outcome,
-    Received,
     Refused,
     Retry,
-    Settled,
     StoreResults,
     Submitted,
 )
@@ -371,9 +370,8 @@ class TestHandover:
 
         transacted = await driver.store.transact(moves, self.OFFER)
 
-        claims = [claimed_of(outcome) for outcome in transacted.outcomes]
         statuses = [(await driver.execution(move.execution)).status for move in moves]
-        assert [claim is not None for claim in claims] == [True, True, False, False, False]
+        assert ids_of(transacted.claims) == [move.execution for move in moves[:2]]
         assert statuses == [ExecutionStatus.RUNNING] * 2 + [ExecutionStatus.QUEUED] * 3
         assert transacted.left_ready == 3
         assert len(await driver.claim()) == 3
@@ -384,20 +382,18 @@ class TestHandover:
 
         transacted = await driver.store.transact(moves, replace(self.OFFER, slots=1))
 
-        claims = [claimed_of(outcome) for outcome in transacted.outcomes]
-        assert [claim is not None for claim in claims] == [False, True]
+        assert ids_of(transacted.claims) == [moves[1].execution]
         assert transacted.left_ready == 1
 
     async def test_equals_queue_and_claim_at_submit(self, driver: Driver) -> None:
         """A submit that is handed over reads as if queued and claimed at once, but for a version."""
         move = driver.submission()
-        handed = claimed_of(await driver.one(move, self.OFFER))
+        [handed] = await driver.handed(self.OFFER, move)
 
         queued = await driver.running()
 
-        assert handed is not None
-        assert handed == await driver.execution(move.execution)
-        assert comparable(handed) == comparable(queued.execution)
+        assert handed.execution == await driver.execution(move.execution)
+        assert comparable(handed.execution) == comparable(queued.execution)
         facts = await driver.store.journal(TENANT, move.execution)
         assert [(fact.kind, fact.detail) for fact in facts] == [(JournalKind.SUBMITTED, "worker-1")]
 
@@ -413,16 +409,14 @@ class TestHandover:
         assert handed[1:] == queued[1:]
 
     async def test_at_a_deadline(self, driver: Driver) -> None:
-        """An execution that a fallback resumes comes with the outcome, or is nobody's."""
+        """An execution that a fallback resumes is handed over with it, or is nobody's."""
         interaction = await driver.parked(timeout_ms=LEASE_MS, fallback=b'"nobody"')
         driver.clock.advance(LEASE_MS + 1)
 
-        outcome = await driver.one(Expire(interaction), self.OFFER)
+        [handed] = await driver.handed(self.OFFER, Expire(interaction))
 
-        assert claimed_of(outcome) == await driver.execution(interaction.execution)
-        assert isinstance(outcome, Settled)
-        assert outcome.claimed is not None
-        assert outcome.claimed.body == b'"nobody"'
+        assert handed.execution == await driver.execution(interaction.execution)
+        assert handed.body == b'"nobody"'
 
     async def _resumed(
         self, driver: Driver, items: int | None, handover: Handover | None
@@ -437,14 +431,8 @@ class TestHandover:
         else:
             stream = await driver.parked_stream(items)
             moves = answers_to(stream, range(items))
-        outcomes = await driver.do(*moves, handover=handover)
-        if handover is None:
-            [claimed] = await driver.claim()
-        else:
-            last = outcomes[-1]
-            assert isinstance(last, Received | Moved)
-            assert last.claimed is not None
-            claimed = last.claimed
+        transacted = await driver.store.transact(moves, handover)
+        [claimed] = transacted.claims if handover else await driver.claim()
         assert claimed.execution == await driver.execution(claimed.execution.id)
         return (
             claimed.execution,
@@ -457,9 +445,9 @@ class TestHandover:
         """What a worker gives back is not handed to it again."""
         execution = (await driver.running()).execution
 
-        outcome = await driver.one(GiveBack(execution.id, execution.fence), self.OFFER)
+        handed = await driver.handed(self.OFFER, GiveBack(execution.id, execution.fence))
 
-        assert claimed_of(outcome) is None
+        assert handed == []
         assert (await driver.execution(execution.id)).status is ExecutionStatus.QUEUED
 
     async def test_not_what_was_there(self, driver: Driver) -> None:
@@ -467,48 +455,40 @@ class TestHandover:
         move = driver.submission("order-42")
         await driver.one(move)
 
-        transacted = await driver.store.transact(
-            [driver.submission("order-42"), driver.submission("new"), driver.submission("new")],
-            self.OFFER,
-        )
+        moves = [driver.submission(key) for key in ("order-42", "new", "new")]
+        transacted = await driver.store.transact(moves, self.OFFER)
 
-        claims = [claimed_of(outcome) for outcome in transacted.outcomes]
-        assert [claim is not None for claim in claims] == [False, True, False]
+        assert ids_of(transacted.claims) == [moves[1].execution]
         assert transacted.left_ready == 0
 
     async def test_is_a_lease(self, driver: Driver) -> None:
         """What was handed over and lost is taken over like any other claim, and fenced (I7)."""
         move = driver.submission()
-        handed = claimed_of(await driver.one(move, self.OFFER))
-        assert handed is not None
+        [handed] = await driver.handed(self.OFFER, move)
         driver.clock.advance(LEASE_MS)
 
         [taken] = await driver.claim("worker-2")
 
-        assert (taken.execution.takeovers, taken.execution.fence) == (1, handed.fence + 1)
-        stale = await driver.one(Finish(handed.id, handed.fence, 1, b"1"))
+        assert (taken.execution.takeovers, taken.execution.fence) == (1, handed.execution.fence + 1)
+        stale = await driver.one(Finish(handed.execution.id, handed.execution.fence, 1, b"1"))
         expect(stale, Refused)
 
     async def test_cancelled_in_the_same_batch(self, driver: Driver) -> None:
         """A claim that a later move of its batch ends is fenced like any other (I7)."""
         move = driver.submission()
-        outcomes = await driver.do(
-            move, Cancel(move.execution, TENANT, "not wanted"), handover=self.OFFER
+        [handed] = await driver.handed(
+            self.OFFER, move, Cancel(move.execution, TENANT, "not wanted")
         )
-        handed = claimed_of(outcomes[0])
-        assert handed is not None
 
-        outcome = await driver.one(Finish(handed.id, handed.fence, 1, b"1"))
+        outcome = await driver.one(Finish(move.execution, handed.execution.fence, 1, b"1"))
 
         expect(outcome, Refused)
         assert (await driver.execution(move.execution)).status is ExecutionStatus.CANCELLED
 
 
-def claimed_of(outcome: Outcome) -> Execution | None:
-    """The execution that came with an outcome, claimed."""
-    if isinstance(outcome, Submitted | Moved | Received | Settled) and outcome.claimed is not None:
-        return outcome.claimed.execution
-    return None
+def ids_of(claims: Sequence[Claimed]) -> list[ExecutionId]:
+    """Which executions were claimed."""
+    return [claim.execution.id for claim in claims]
 
 
 def comparable(execution: Execution) -> Execution:
