@@ -54,7 +54,7 @@ from made;
 """
 
 
-def _fill(rows: int) -> str:
+def fill(rows: int) -> str:
     """Executions that wait at their await, one in a hundred due instead, and all that is theirs."""
     return f"""
     create temporary table made as
@@ -81,15 +81,15 @@ def _fill(rows: int) -> str:
     """
 
 
-_GROW = f"truncate {', '.join(f'bide.{table}' for table in sorted(HOT))}; {_fill(_ROWS)}"
+_GROW = f"truncate {', '.join(f'bide.{table}' for table in sorted(HOT))}; {fill(_ROWS)}"
 
 #: What the tables hold, and what the planner was told of them.
 STATES: Mapping[str, tuple[str, ...]] = {
     "empty": (),
-    "tiny": (_fill(1), "vacuum analyze"),
-    "fresh": (_fill(_ROWS),),
-    "outgrown": (_fill(1), "vacuum analyze", _GROW),
-    "large": (_fill(_ROWS), "vacuum analyze"),
+    "tiny": (fill(1), "vacuum analyze"),
+    "fresh": (fill(_ROWS),),
+    "outgrown": (fill(1), "vacuum analyze", _GROW),
+    "large": (fill(_ROWS), "vacuum analyze"),
 }
 
 
@@ -105,6 +105,11 @@ def _statements() -> list[Statement]:
     texts = [*(load(file) for file in ("reads.sql", "locks.sql", "upkeep.sql"))]
     texts.append({name: batches.combined((name,)) for name in batches.names})
     return [Statement(*pair) for each in texts for pair in each.items()]
+
+
+def statement(name: str) -> Statement:
+    """The statement of that name."""
+    return next(each for each in _statements() if each.name == name)
 
 
 class Planner:
@@ -185,13 +190,13 @@ def planner(
         yield Planner(db)
 
 
-@pytest.mark.parametrize("statement", _statements(), ids=lambda statement: statement.name)
-def test_no_hot_statement_scans(planner: Planner, statement: Statement) -> None:
+@pytest.mark.parametrize("hot", _statements(), ids=lambda statement: statement.name)
+def test_no_hot_statement_scans(planner: Planner, hot: Statement) -> None:
     """Every row of a hot table is found by an index, with empty, new, outgrown and large tables."""
-    if statement.name in COLD:
+    if hot.name in COLD:
         return
 
-    assert scans(planner.plan(statement.text)) == []
+    assert scans(planner.plan(hot.text)) == []
 
 
 @pytest.mark.parametrize(
@@ -238,9 +243,7 @@ _MANY: Mapping[str, tuple[object, ...]] = {
 @pytest.mark.parametrize("name", _MANY)
 def test_what_is_read_is_what_was_asked_for(planner: Planner, name: str) -> None:
     """Twenty keys, or a page of twenty, cost a few rows each, however many rows there are."""
-    [text] = [statement.text for statement in _statements() if statement.name == name]
-
-    assert touched(planner.plan(text, *_MANY[name])) <= 5 * _KEYS
+    assert touched(planner.plan(statement(name).text, *_MANY[name])) <= 5 * _KEYS
 
 
 def test_what_is_cold_is_there() -> None:

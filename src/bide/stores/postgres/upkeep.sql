@@ -64,9 +64,12 @@ select e.id, e.status, e.updated_at from bide.executions e where e.id > $1 order
 -- Everything of these executions but their submit keys. Their units are locked first, as whoever
 -- completes an interaction locks them: that one finds all of its rows or none.
 with held as materialized (
-    select u.ctid from bide.units u where u.execution = any ($1::uuid[])
+    select u.execution, u.number from bide.units u where u.execution = any ($1::uuid[])
     order by u.execution, u.number for update
-), units as (delete from bide.units t using held h where t.ctid = h.ctid),
+), units as (
+    delete from bide.units t using held h
+    where t.execution = any (array[h.execution]) and t.number = h.number
+),
 left_open as (delete from bide.units_left_open t where t.execution = any ($1)),
 interactions as (delete from bide.interactions t where t.execution = any ($1)),
 results as (delete from bide.results t where t.execution = any ($1)),
