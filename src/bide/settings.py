@@ -80,6 +80,24 @@ class Settings(BaseSettings):
     pending_rows: int = Field(
         default=20_000, ge=1, description="Moves that may wait for a commit; past it callers wait."
     )
+    dispatch_rows: int = Field(
+        default=64,
+        ge=1,
+        description="Interactions that one process sends to one endpoint at once, at most.",
+    )
+    dispatch_breaker_failures: int = Field(
+        default=5,
+        ge=1,
+        description="Failed dispatches in a row after which an endpoint is left alone for a while.",
+    )
+    dispatch_breaker_first_ms: int = Field(
+        default=1_000,
+        ge=1,
+        description="The first of these pauses; each that follows is twice as long.",
+    )
+    dispatch_breaker_longest_ms: int = Field(
+        default=60_000, ge=1, description="The longest of these pauses."
+    )
     page_items: int = Field(
         default=500, ge=1, description="Items of a stream that reach a step at once."
     )

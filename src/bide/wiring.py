@@ -1,9 +1,11 @@
-"""From configuration to a runtime: the only module that names concrete stores."""
+"""From configuration to a runtime: the only module that names concrete stores and transports."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from bide.authoring.transports import Inbox, Webhook
+from bide.authoring.transports import Transport as Via
 from bide.errors import DefinitionError
 from bide.planning.hints import ResourceKey
 from bide.planning.plan import Plan
@@ -14,6 +16,7 @@ from bide.security.authentication import Authentication
 from bide.security.desk import HOW, TokenDesk
 from bide.settings import Settings
 from bide.spi.store import Store
+from bide.spi.transport import Transport
 from bide.stores.address import shown
 from bide.stores.memory import MemoryStore
 from bide.stores.sqlite.store import SqliteStore
@@ -30,6 +33,7 @@ def open_runtime(
     *,
     resources: Sequence[Resource] = (),
     given: Mapping[ResourceKey, object],
+    transports: Mapping[type[Via], Transport],
 ) -> Runtime:
     """Put a runtime together; nothing is opened before its `start`.
 
@@ -41,6 +45,7 @@ def open_runtime(
     return Runtime(
         store_of(url), plans, settings, system_clock,
         tokens=tokens, resources=resources, given=given,
+        transports=transports_of(plans, settings, transports),
     )  # fmt: skip
 
 
@@ -68,6 +73,48 @@ def check_tokens(plans: Iterable[Plan], tokens: TokenDesk) -> None:
                     f"await {boundary.name!r} of pipeline {plan.title!r} sends resume tokens, and"
                     f" there is no keyring; {HOW}"
                 )
+
+
+def transports_of(
+    plans: Plans, settings: Settings, given: Mapping[type[Via], Transport]
+) -> dict[type[Via], Transport]:
+    """What carries the interactions of an app's awaits: what it was given, else what Bide has.
+
+    Raises:
+        DefinitionError: an await says `via=` what nothing carries.
+    """
+    used: dict[type[Via], dict[str, Via]] = {}
+    for plan in plans.versions:
+        for boundary in plan.awaits():
+            if not isinstance(boundary.transport, Inbox):
+                name = f"await {boundary.name!r} of pipeline {plan.title!r}"
+                used.setdefault(type(boundary.transport), {})[name] = boundary.transport
+    return {kind: given.get(kind) or _made(kind, vias, settings) for kind, vias in used.items()}
+
+
+def _made(kind: type[Via], vias: Mapping[str, Via], settings: Settings) -> Transport:
+    make = _TRANSPORTS.get(kind)
+    if make is None:
+        name = next(iter(vias))
+        raise DefinitionError(
+            f"{name} says via={kind.__name__}(...), which this release of Bide does not carry;"
+            f" leave it out, or give the app what does: App(..., transports={{{kind.__name__}: ...}})"
+        )
+    return make(vias, settings)
+
+
+def _webhooks(vias: Mapping[str, Via], settings: Settings) -> Transport:
+    from bide.transports.webhook.transport import WebhookTransport
+
+    awaits = {name: via for name, via in vias.items() if isinstance(via, Webhook)}
+    return WebhookTransport(awaits, settings, system_clock)
+
+
+#: What Bide itself carries interactions with, by what authors write. Each is made from the awaits
+#: of an app, by the words that messages call them by, when an await needs it.
+_TRANSPORTS: Mapping[type[Via], Callable[[Mapping[str, Via], Settings], Transport]] = {
+    Webhook: _webhooks,
+}
 
 
 def store_of(url: str) -> Store:

@@ -25,7 +25,7 @@ INTERACTION = {
     "interactionId", "correlationId", "executionId", "stepId", "stepIndex", "outputType", "status",
     "requestPayload", "assignee", "group", "transportType", "transportMetadata", "deadlineEpochMs",
     "createdAtEpochMs", "updatedAtEpochMs", "unitId", "itemIndex", "generation", "pipeline",
-    "outputSchema",
+    "outputSchema", "dispatch",
 }  # fmt: skip
 RECEIPT = {"interactionId", "executionId", "stepId", "status", "duplicate", "receipt"}
 ENDS = {"SUCCEEDED", "FAILED", "DLQ", "CANCELLED"}

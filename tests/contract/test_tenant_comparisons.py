@@ -33,14 +33,15 @@ _REASONS: Mapping[str, str] = {
     "by a path that the engine has named; it compares the tenant of the move with the row's": """
         current_units lock_units lock_executions read_units read_interactions read_items
         read_executions read_inputs read_answers change_executions change_units change_interactions
-        new_deadlines drop_deadlines new_left_open drop_left_open
+        new_deadlines drop_deadlines new_left_open drop_left_open read_dispatches change_dispatches
+        reroute
     """,
     "it inserts rows, and the tenant is one of their columns": """
         new_keys new_inputs new_executions new_units new_interactions new_facts new_correlations
-        new_dead_letters new_refusals put_rejects put_results
+        new_dead_letters new_refusals new_dispatches put_rejects put_results
     """,
     "workers, sweeps and retention serve all tenants": """
-        due_executions renew first_tenant next_tenant expired_early units_expired units_left_open
+        due_executions renew due_dispatches count_in_flight read_requests retire_dispatches first_tenant next_tenant expired_early units_expired units_left_open
         open_items standing standing_due standing_parked retirable keys_page retire
         retire_executions retire_units retire_interactions retire_inputs retire_results
         retire_journal retire_rejects retire_refusals retire_dead_letters retire_correlations

@@ -108,7 +108,7 @@ async def reading(scene: Scene) -> None:
     """Its source is being read; two items are stored."""
     expect(await scene.do(OpenUnit(scene.id, scene.fence, scene.boundary)), Moved)
     items = askings(2, timeout_ms=_TIMEOUT_MS)
-    expect(await scene.do(Append(scene.id, scene.fence, 1, 0, items, True)), Moved)
+    expect(await scene.do(Append(scene.id, scene.fence, 1, 0, items)), Moved)
 
 
 async def last_item(scene: Scene) -> None:
@@ -134,7 +134,7 @@ async def park(scene: Scene) -> Outcome:
 
 async def append(scene: Scene) -> Outcome:
     items = askings(2, 2, timeout_ms=_TIMEOUT_MS)
-    return await scene.do(Append(scene.id, scene.fence, 1, 2, items, True))
+    return await scene.do(Append(scene.id, scene.fence, 1, 2, items))
 
 
 async def close(scene: Scene) -> Outcome:

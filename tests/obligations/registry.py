@@ -99,6 +99,8 @@ OBLIGATIONS: tuple[Obligation, ...] = (
     _crash("close", "a closed unit waits, or has released already", _PER_ITEM),
     _crash("admit", "an admitted answer counts once, whoever heard of it", _ASKED),
     _crash("finish", "a finished execution has its result", _ALL),
+    _crash("dispatch-claim", "what was being sent is sent again, under the same id", _ASKED),
+    _crash("dispatch-settle", "what is recorded as sent is not sent again", _ASKED),
     _race("duplicate-against-completion", "an equal answer is told so and changes nothing", _ASKED),
     _race("conflict-against-completion", "another answer is told so, and the first stays", _ASKED),
     _race(
@@ -118,6 +120,12 @@ OBLIGATIONS: tuple[Obligation, ...] = (
         "the last answer and the close release once",
         _ITEMS,
         "release-against-final-item",
+    ),
+    _race(
+        "completion-against-dispatch",
+        "an answer may overtake the record of its dispatch",
+        _ASKED,
+        "dispatch-against-completion",
     ),
     _race("two-releases", "a second release finds nothing to do", _ASKED),
     _race(

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from bide.model.ids import format_interaction
 from bide.model.status import ExecutionStatus, JournalKind
 from tests.obligations.registry import Mode, Shape
 from tests.obligations.world import COMMITS, World, result_of
 
 
-async def outlived(commit: str, shape: Shape, store: str, folder: Path) -> None:
-    """Die after the commit, and come to the same end."""
-    story = await World(store, folder).live(shape, [COMMITS[commit]])
+async def outlived(commit: str, shape: Shape, store: str, folder: Path) -> list[str]:
+    """Die after the commit, and come to the same end; gives the ids that a partner has got."""
+    world = World(store, folder)
+    story = await world.live(shape, [COMMITS[commit]])
 
     execution = story.dump.executions[story.id]
     journal = story.dump.journal[story.id]
@@ -21,6 +23,8 @@ async def outlived(commit: str, shape: Shape, store: str, folder: Path) -> None:
     resumed = [fact.unit for fact in journal if fact.kind is JournalKind.RESUMED]
     assert resumed == [unit.number for unit in story.dump.units]
     assert all(not row.duplicates for row in story.dump.interactions.values())
+    assert set(world.partner.ids()) == {format_interaction(id) for id in story.dump.dispatches}
+    return world.partner.ids()
 
 
 @pytest.mark.covers("crash-after-submit")
@@ -63,3 +67,18 @@ async def test_after_admit(shape: Shape, mode: Mode, store: str, tmp_path: Path)
 async def test_after_finish(shape: Shape, mode: Mode, store: str, tmp_path: Path) -> None:
     """The result is there, and nothing runs again."""
     await outlived("finish", shape, store, tmp_path)
+
+
+@pytest.mark.covers("crash-after-dispatch-claim")
+async def test_after_dispatch_claim(shape: Shape, mode: Mode, store: str, tmp_path: Path) -> None:
+    """Nobody knows whether it was sent; another dispatcher sends it, under the same id."""
+    await outlived("dispatch-claim", shape, store, tmp_path)
+
+
+@pytest.mark.covers("crash-after-dispatch-settle")
+async def test_after_dispatch_settle(shape: Shape, mode: Mode, store: str, tmp_path: Path) -> None:
+    """What was recorded as sent is not sent again; what was under way beside it may be."""
+    sent = await outlived("dispatch-settle", shape, store, tmp_path)
+
+    if shape is not Shape.STREAM:  # one request at a time, so none was under way
+        assert len(sent) == len(set(sent))

@@ -20,7 +20,10 @@ from bide.engine.moves import (
     Park,
     Received,
     Refused,
+    Sent,
     Settled,
+    SettleDispatch,
+    ToSend,
 )
 from bide.model.ids import InteractionId
 from bide.model.records import replace
@@ -179,6 +182,54 @@ async def test_completion_against_cancellation(race: Race) -> None:
     assert asked.unit.status is UnitStatus.COMPLETED
 
 
+@pytest.fixture
+async def sent(driver: Driver, shape: Shape, mode: Mode) -> AsyncIterator[tuple[Race, ToSend]]:
+    """What waits for its last answer and is being sent."""
+    async with _other(driver, mode) as other:
+        if shape is Shape.STREAM:
+            at = boundary(dispatched=False)
+            stream = await driver.parked_stream(2, timeout_ms=MINUTE, at=at)
+            await driver.one(answer(stream.item(1)))
+            asked = stream.item(0)
+        else:
+            asked = await driver.parked(timeout_ms=MINUTE, dispatched=False)
+            if shape is Shape.SEQUENTIAL:
+                await driver.one(answer(asked))
+                [claimed] = await driver.claim()
+                row = claimed.execution
+                at = replace(boundary(2, dispatched=False), step_id="decide-1")
+                again = Park(row.id, row.fence, at, asking(timeout_ms=MINUTE))
+                expect(await driver.one(again), Moved)
+                asked = asked._replace(unit=2)
+        [claimed_for] = await driver.to_send()
+        assert claimed_for.interaction.id == asked
+        yield Race(driver, other, asked, shape), claimed_for
+
+
+def recorded(claimed: ToSend) -> SettleDispatch:
+    return SettleDispatch(claimed.interaction.id, claimed.dispatch.fence, Sent())
+
+
+@pytest.mark.covers("completion-against-dispatch")
+async def test_completion_against_dispatch(sent: tuple[Race, ToSend]) -> None:
+    """An answer that comes before the record of its dispatch is admitted; the record is refused."""
+    race, claimed = sent
+    assert receipt(await race.first(race.answer())) is ReceiptOutcome.APPLIED
+    assert isinstance(await race.second(recorded(claimed)), Refused)
+    assert await resumes(race.driver, race.asked) == 1
+    assert (await race.driver.dispatch(race.asked)).in_flight is False
+
+
+@pytest.mark.covers("completion-against-dispatch")
+async def test_dispatch_against_completion(sent: tuple[Race, ToSend]) -> None:
+    """An answer that comes after the record of its dispatch is admitted like any other."""
+    race, claimed = sent
+    assert isinstance(await race.first(recorded(claimed)), Settled)
+    assert receipt(await race.second(race.answer())) is ReceiptOutcome.APPLIED
+    assert await resumes(race.driver, race.asked) == 1
+    assert (await race.driver.dispatch(race.asked)).dispatched_at is not None
+
+
 @pytest.mark.covers("two-releases")
 async def test_two_releases(race: Race, mode: Mode) -> None:
     """After the release there is nothing left to release: one resume, and one claim of it."""
@@ -222,7 +273,7 @@ async def test_reload_against_completion(reading: tuple[Stream, Driver], shape: 
     [again] = await other.claim("worker-2")
     await other.one(answer(stream.item(1)))
     fence = again.execution.fence
-    repeated = Append(stream.id, fence, 1, 0, askings(2), True)
+    repeated = Append(stream.id, fence, 1, 0, askings(2))
     expect(await other.one(repeated), Moved)
     expect(await other.one(CloseUnit(stream.id, fence, 1, 2, 1)), Moved)
     assert (await other.asked(stream.item(1))).interaction.status is InteractionStatus.COMPLETED
@@ -237,7 +288,7 @@ async def test_replay_of_a_partial_item_set(reading: tuple[Stream, Driver], shap
     expect(await other.one(GiveBack(stream.id, stream.fence)), Moved)
     [again] = await other.claim("worker-2")
     fence = again.execution.fence
-    longer = Append(stream.id, fence, 1, 0, askings(4), True)
+    longer = Append(stream.id, fence, 1, 0, askings(4))
     assert isinstance(await other.one(replace(longer, items=askings(2, 7))), Mismatch)
     expect(await other.one(longer), Moved)
     assert (await other.asked(stream.item(3))).unit.appended == 4
@@ -254,7 +305,7 @@ async def asking_under(driver: Driver, claimed: Claimed, shape: Shape) -> Intera
         return InteractionId(row.id, row.units + 1, 0)
     await driver.do(
         OpenUnit(row.id, row.fence, boundary()),
-        Append(row.id, row.fence, 1, 0, (asked, asking(1)), True),
+        Append(row.id, row.fence, 1, 0, (asked, asking(1))),
     )
     await driver.do(answer(InteractionId(row.id, 1, 1)), CloseUnit(row.id, row.fence, 1, 2, 1))
     return InteractionId(row.id, 1, 0)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from bide import App, Await, Inbox, Interaction, Many, Pipeline
+from bide import App, Await, Inbox, Interaction, Many, Pipeline, Transport, Webhook
 from bide.app import app as app_module
+from bide.engine.dispatching import DispatchOffer
 from bide.engine.moves import (
     Admit,
     Append,
@@ -20,7 +21,9 @@ from bide.engine.moves import (
     OpenUnit,
     Park,
     Refused,
+    SettleDispatch,
     Submit,
+    ToSend,
 )
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
@@ -37,14 +40,17 @@ from bide.stores.sqlite.store import SqliteStore
 from bide.testing import FakeClock
 from bide.testing.store_contract import StoreFactory, check_invariants
 from bide.testing.store_contract.harness import Driver, Dump
+from tests.integration.partner import Partner, webhook
 from tests.integration.support import PATIENCE_S, quick
 from tests.obligations.registry import Mode, Shape
 
 #: The commits after which a process may die.
 COMMITS: dict[str, type] = {
     "submit": Submit, "park": Park, "open": OpenUnit, "append": Append, "close": CloseUnit,
-    "admit": Admit, "finish": Finish,
+    "admit": Admit, "finish": Finish, "dispatch-claim": ToSend, "dispatch-settle": SettleDispatch,
 }  # fmt: skip
+#: Those of a dispatcher, which there is only where something has to be sent.
+DISPATCHES = {ToSend, SettleDispatch}
 ITEMS = 5
 
 
@@ -63,12 +69,12 @@ def length(text: str) -> int:
     return len(text)
 
 
-def _await(name: str, request: Any, answer: Any) -> Await[Any, Any, Any]:
-    return Await(name, request, answer, via=Inbox(), timeout="1d")
-
-
-def pipeline_of(shape: Shape) -> Pipeline[Any, Any]:
+def pipeline_of(shape: Shape, via: Transport | None = None) -> Pipeline[Any, Any]:
     """A pipeline with such a boundary."""
+
+    def _await(name: str, request: Any, answer: Any) -> Await[Any, Any, Any]:
+        return Await(name, request, answer, via=via or Inbox(), timeout="1d")
+
     start: Pipeline[Any, Any] = Pipeline("flow", int)
     match shape:
         case Shape.SCALAR:
@@ -138,17 +144,26 @@ class Mortal:
             for move, outcome in zip(moves, done.outcomes, strict=True)
             if not isinstance(outcome, Refused | Mismatch)
         }
+        self._die_after(made)
+        return done
+
+    def _die_after(self, made: set[type]) -> None:
         fatal = made & self._world.fatal
         if fatal:
             self._world.fatal -= fatal
             self._world.deaths += 1
             self._dead = self._world.is_dead = True
             self._check()
-        return done
 
     async def claim(self, offer: ClaimOffer) -> Any:
         self._check()
         return await self._store.claim(offer)
+
+    async def claim_dispatches(self, offer: DispatchOffer) -> list[ToSend]:
+        self._check()
+        claimed = await self._store.claim_dispatches(offer)
+        self._die_after({type(each) for each in claimed})
+        return claimed
 
     async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
         self._check()
@@ -179,6 +194,8 @@ class World:
         self.fatal: set[type] = set()
         self.is_dead = False
         self.deaths = 0
+        #: Who gets what has to be sent.
+        self.partner = Partner()
 
     def _clock(self) -> int:
         return system_clock() + self._offset
@@ -195,12 +212,14 @@ class World:
     async def live(self, shape: Shape, fatal: Iterable[type] = ()) -> Story:
         """Run an execution to its end, through processes that die after the commits in `fatal`."""
         self.fatal = set(fatal)
-        pipeline = pipeline_of(shape)
+        via = webhook() if self.fatal & DISPATCHES else None
+        pipeline = pipeline_of(shape, via)
         settings = quick(stop_timeout_ms=0, page_items=2)
         listed: list[InteractionStatus] = []
         with patch.object(app_module, "open_runtime", self._open_runtime):
             async with asyncio.timeout(PATIENCE_S):
-                while not await self._life(App(pipeline, settings=settings), shape, listed):
+                app = App(pipeline, settings=settings, transports={Webhook: self.partner})
+                while not await self._life(app, shape, listed):
                     self.is_dead = False
                     self._offset += 60_000  # longer than any lease
         return await self._told(listed)
@@ -217,6 +236,8 @@ class World:
                     for question in reversed(await app.pending()):
                         view = await app.service.interaction("default", question.interaction_id)
                         assert view is not None
+                        if view.dispatch and view.status is not InteractionStatus.DISPATCHED:
+                            continue  # a partner answers what it has got
                         listed.append(view.status)
                         await app.complete(question, answer_to(shape, question), actor="ada")
                     await asyncio.sleep(0.001)
@@ -252,6 +273,6 @@ async def story_of(shape: Shape, mode: Mode, store: str, folder: Path) -> Story:
     """
     known = _told.get((shape, mode, store))
     if known is None:
-        fatal = COMMITS.values() if mode is Mode.RESTARTED else ()
+        fatal = set(COMMITS.values()) - DISPATCHES if mode is Mode.RESTARTED else ()
         known = _told[shape, mode, store] = await World(store, folder).live(shape, fatal)
     return known

@@ -13,7 +13,7 @@ from bide.authoring.awaits import Await
 from bide.authoring.context import Context
 from bide.authoring.many import Many
 from bide.authoring.principal import Principal
-from bide.authoring.transports import Inbox
+from bide.authoring.transports import Transport as Via
 from bide.errors import (
     CompletionConflict,
     CompletionLate,
@@ -39,8 +39,9 @@ from bide.runtime.views import ExecutionView, ReceiptCounts, Reply
 from bide.security.tokens import is_token
 from bide.settings import Settings
 from bide.spi.store import Asked, PendingQuery
+from bide.spi.transport import Transport
 from bide.stores.address import shown
-from bide.wiring import authentication_of, open_runtime, store_of
+from bide.wiring import authentication_of, open_runtime, store_of, transports_of
 
 if TYPE_CHECKING:
     from bide.app.blocking import BlockingApp
@@ -66,6 +67,8 @@ class App:
         resources: async context managers, opened once a process; steps ask for what they yield by
             its type.
         settings: else read from the environment (`BIDE_...`).
+        transports: what carries the requests of awaits, by the class of their `via=`, in the place
+            of Bide's own or beside it.
 
     Raises:
         DefinitionError: names meet, a step asks for what no resource opens, or an await needs what
@@ -79,10 +82,12 @@ class App:
         retired: Sequence[Pipeline[Any, Any]] = (),
         resources: Sequence[Resource] = (),
         settings: Settings | None = None,
+        transports: Mapping[type[Via], Transport] | None = None,
     ) -> None:
         self.pipelines = pipelines
         self.retired = tuple(retired)
         self.resources = tuple(resources)
+        self.transports = dict(transports or {})
         self.settings = settings or Settings()
         self.store = store or self.settings.store
         self._given: Mapping[Any, object] = {}
@@ -96,7 +101,7 @@ class App:
             [plan_of(each) for each in pipelines], [plan_of(each) for each in retired]
         )
         _check_resources(self._plans.versions, {resource_of(each) for each in resources})
-        _check_supported(self._plans.versions)
+        transports_of(self._plans, self.settings, self.transports)
 
     def __repr__(self) -> str:
         names = ", ".join(each.id for each in self.pipelines)
@@ -133,8 +138,9 @@ class App:
         if self._runtime is not None:
             return
         runtime = open_runtime(
-            self.store, self._plans, self.settings, resources=self.resources, given=self._given
-        )
+            self.store, self._plans, self.settings,
+            resources=self.resources, given=self._given, transports=self.transports,
+        )  # fmt: skip
         await runtime.start(workers=workers, concurrency=concurrency, pipelines=pipelines)
         self._runtime = runtime
 
@@ -169,6 +175,7 @@ class App:
             retired=self.retired,
             resources=self.resources,
             settings=settings or self.settings,
+            transports=self.transports,
         )
         copy._given = {**self._given, **(resources or {})}
         return copy
@@ -712,18 +719,4 @@ def _check_resources(plans: Sequence[Plan], opened: set[Any]) -> None:
                     f"step {step.id!r} of pipeline {plan.title!r} asks for '{name}: {kind}',"
                     " which the app does not open.\n"
                     f"  Add a context manager that yields one: App(..., resources=[<opens {kind}>])"
-                )
-
-
-def _check_supported(plans: Sequence[Plan]) -> None:
-    """Refuse what can be declared and is not carried out yet, before anything is accepted."""
-    for plan in plans:
-        for boundary in plan.awaits():
-            missing = None
-            if not isinstance(boundary.transport, Inbox):
-                missing = f"via={type(boundary.transport).__name__}(...)"
-            if missing is not None:
-                raise DefinitionError(
-                    f"await {boundary.name!r} of pipeline {plan.title!r} says {missing}, which this"
-                    " release of Bide does not carry out yet; leave it out."
                 )

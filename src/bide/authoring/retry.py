@@ -43,3 +43,11 @@ class Retry:
         object.__setattr__(self, "attempts", attempts)
         object.__setattr__(self, "first_ms", first_ms)
         object.__setattr__(self, "longest_ms", longest_ms)
+
+    def rest_ms(self, attempt: int, chance: float) -> int:
+        """The rest after the `attempt`-th failed try: doubling, cut off, with jitter.
+
+        `chance`, from 0 to 1, spreads it over its second half.
+        """
+        doubled: int = self.first_ms * 2 ** min(attempt - 1, 30)
+        return round(min(self.longest_ms, doubled) * (0.5 + chance / 2))

@@ -94,7 +94,9 @@ class Webhook(Transport):
 
     url: str
     _: KW_ONLY
-    retry: Retry = field(default_factory=lambda: Retry(_DISPATCH_ATTEMPTS))
+    retry: Retry = field(
+        default_factory=lambda: Retry(_DISPATCH_ATTEMPTS, first="2s", longest="10m")
+    )
     max_in_flight: int | None = None
     callback: str | None = None
     secret: Secret | Sequence[Secret] = ()

@@ -28,6 +28,7 @@ from bide.runtime.clock import system_clock
 from bide.runtime.service import Service
 from bide.runtime.views import (
     DeadLetterView,
+    DispatchView,
     ExecutionView,
     InteractionView,
     PipelineView,
@@ -38,6 +39,8 @@ from bide.runtime.views import (
 from bide.web import rendering
 
 _MESSAGE_LENGTH = 80
+#: Open questions that `show` lists at most.
+_UNANSWERED = 20
 
 BeforeOption = Annotated[
     str | None,
@@ -113,25 +116,28 @@ def show(
 
     async def look(
         service: Service,
-    ) -> tuple[ExecutionView, list[UnitView], list[TimelineEntry], Any]:
+    ) -> tuple[ExecutionView, list[UnitView], list[InteractionView], list[TimelineEntry], Any]:
         view = found(await service.execution(tenant, execution), "execution", execution, tenant)
-        units, timeline = await asyncio.gather(
-            service.units(tenant, execution), service.timeline(tenant, execution)
+        units, asked, timeline = await asyncio.gather(
+            service.units(tenant, execution),
+            service.pending(tenant, execution_id=execution, limit=_UNANSWERED),
+            service.timeline(tenant, execution),
         )
-        return view, units, timeline, await result_of(service, view)
+        return view, units, asked, timeline, await result_of(service, view)
 
-    view, units, timeline, result = with_service(target, look)
+    view, units, asked, timeline, result = with_service(target, look)
     if json:
         output.print_json(
             {
                 **rendering.execution_detail(view),
                 "units": [rendering.unit(unit) for unit in units],
+                "pending": [rendering.interaction(each) for each in asked],
                 "timeline": [rendering.timeline_entry(entry) for entry in timeline],
                 "result": result,
             }
         )
         return
-    _show(view, units, timeline, result)
+    _show(view, units, asked, timeline, result)
 
 
 def pipelines(app: AppOption = None, store: StoreOption = None, json: JsonOption = False) -> None:
@@ -394,7 +400,11 @@ def print_execution(view: ExecutionView, result: Any) -> None:
 
 
 def _show(
-    view: ExecutionView, units: list[UnitView], timeline: list[TimelineEntry], result: Any
+    view: ExecutionView,
+    units: list[UnitView],
+    asked: list[InteractionView],
+    timeline: list[TimelineEntry],
+    result: Any,
 ) -> None:
     print_execution(view, result)
     console = output.people()
@@ -413,6 +423,10 @@ def _show(
                     for unit in units
                 ),
         )  # fmt: skip
+    now = system_clock()
+    for each in asked:
+        if each.dispatch is not None:
+            output.say(output.text(f"{each.interaction_id}  {_sending(each.dispatch, now)}"))
     console.print()
     start = timeline[0].at_ms if timeline else 0
     output.print_table(
@@ -482,9 +496,26 @@ def _question(view: InteractionView, now: int) -> Text:
         output.text(view.step or view.step_id, "yellow"),
         output.text(f"{item} of {view.pipeline}; {', '.join([*whose, due])}"),
         output.text(f"; wants {view.output_type}" if view.output_type else ""),
+        output.text(f"; {_sending(view.dispatch, now)}" if view.dispatch else ""),
         "\n  ",
         output.text(output.short_json(view.request, 400)),
     )
+
+
+def _sending(dispatch: DispatchView, now: int) -> str:
+    """How far a request has got on its way, in a few words."""
+    tried = f"{dispatch.attempts} {'try' if dispatch.attempts == 1 else 'tries'}"
+    why = f": {one_line(dispatch.error)}" if dispatch.error else ""
+    if dispatch.dispatched_ms is not None:
+        return f"sent {_ago(now, dispatch.dispatched_ms)}"
+    if dispatch.exhausted:
+        return f"not known to have arrived after {tried}{why}"
+    if dispatch.next_attempt_ms is None:
+        return f"being sent, try {dispatch.attempts}"
+    if not dispatch.attempts:
+        return "to be sent"
+    left = output.span(max(0, dispatch.next_attempt_ms - now))
+    return f"tried again in {left} after {tried}{why}"
 
 
 def _print_facts(*facts: tuple[str, str | Text | None]) -> None:

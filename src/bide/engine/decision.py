@@ -1,9 +1,11 @@
 """The value that every decision returns: what to answer, and which rows to write."""
 
 from bide.engine.moves import Outcome
+from bide.model.ids import UnitId
 from bide.model.records import (
     Correlation,
     DeadLetter,
+    Dispatch,
     Execution,
     Input,
     Interaction,
@@ -17,7 +19,17 @@ from bide.model.records import (
 )
 from bide.model.status import JournalKind
 
-Written = Input | SubmitKey | Result | DeadLetter | Refusal | Reject | Correlation
+
+class Rerouted(Record, frozen=True):
+    """What of a unit is still to be sent goes by another route from now on."""
+
+    unit: UnitId
+    route: str
+
+
+Written = (
+    Input | SubmitKey | Result | DeadLetter | Refusal | Reject | Correlation | Dispatch | Rerouted
+)
 
 
 class Decision(Record, frozen=True):

@@ -21,6 +21,12 @@ from bide.engine.correlating import (
     decide_take_over_by_key,
 )
 from bide.engine.decision import Decision
+from bide.engine.dispatching import (
+    DispatchOffer,
+    decide_claim_dispatch,
+    decide_settle_dispatch,
+    followed,
+)
 from bide.engine.ending import decide_cancel, decide_close_behind, decide_fail
 from bide.engine.moves import (
     Admit,
@@ -47,10 +53,13 @@ from bide.engine.moves import (
     Redrive,
     Release,
     Retry,
+    Settled,
+    SettleDispatch,
     StoreRejects,
     StoreResults,
     Submit,
     TakeOver,
+    ToSend,
 )
 from bide.engine.operating import decide_assign, decide_release
 from bide.engine.redriving import decide_ask_again, decide_redrive, decide_take_over
@@ -69,7 +78,7 @@ from bide.engine.settling import decide_close
 from bide.engine.submitting import decide_submit
 from bide.engine.waiting import decide_append, decide_open, decide_park
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, UnitId
-from bide.model.records import Execution, Interaction, Unit, replace
+from bide.model.records import Dispatch, Execution, Interaction, Unit, replace
 from bide.model.status import ExecutionStatus
 
 
@@ -84,6 +93,8 @@ class Transacted(NamedTuple):
     left_ready: int
     #: For whoever waits: every execution that the commit wrote, as it is now.
     executions: list[Execution]
+    #: For dispatchers: how many interactions are to be sent since.
+    to_send: int = 0
 
     def then(self, other: "Transacted") -> "Transacted":
         """What both parts of a commit came to."""
@@ -92,6 +103,7 @@ class Transacted(NamedTuple):
             [*self.claims, *other.claims],
             self.left_ready + other.left_ready,
             [*self.executions, *other.executions],
+            self.to_send + other.to_send,
         )
 
 
@@ -99,7 +111,7 @@ def fold(moves: Sequence[Move], rows: Rows, now: int, handover: Handover | None)
     """Decide every move; `rows` holds afterwards what has to be written."""
     outcomes: list[Outcome] = []
     claims: list[Claimed] = []
-    left_ready = 0
+    left_ready = to_send = 0
     for move in moves:
         decision = _DECIDE[type(move)](move, rows, now)
         if decision.ready and decision.execution is not None:
@@ -107,9 +119,11 @@ def fold(moves: Sequence[Move], rows: Rows, now: int, handover: Handover | None)
                 decision = _handed_over(decision, decision.execution, handover, claims)
             else:
                 left_ready += 1
+        if decision.interactions:
+            to_send += _keep_dispatches(decision, rows)
         rows.apply(decision)
         outcomes.append(decision.outcome)
-    return Transacted(outcomes, claims, left_ready, rows.executions.written())
+    return Transacted(outcomes, claims, left_ready, rows.executions.written(), to_send)
 
 
 def _takes(handover: Handover, move: Move, execution: Execution, taken: int) -> bool:
@@ -139,6 +153,23 @@ def _handed_over(
     return replace(decision, execution=execution, fact=fact, outcome=outcome)
 
 
+def _keep_dispatches(decision: Decision, rows: Rows) -> int:
+    """Let the dispatches follow the interactions that a decision writes; gives how many are new."""
+    execution, number, *_ = decision.interactions[0].id
+    unit = decision.unit or rows.units.get(UnitId(execution, number))
+    if unit is None or not unit.sends:
+        return 0
+    of = decision.execution or rows.executions.get(execution)
+    new = 0
+    for interaction in decision.interactions:
+        known = rows.dispatches.get(interaction.id)
+        changed = followed(interaction, known, unit, of.pipeline if of else None)
+        if changed is not None:
+            rows.dispatches.put(changed.id, changed)
+            new += known is None
+    return new
+
+
 def fold_claims(
     offer: ClaimOffer, due: Sequence[Execution], rows: Rows, now: int
 ) -> list[Execution]:
@@ -149,6 +180,27 @@ def fold_claims(
         rows.apply(decision)
         if decision.execution and decision.execution.status is ExecutionStatus.RUNNING:
             claimed.append(decision.execution)
+    return claimed
+
+
+def fold_dispatches(
+    offer: DispatchOffer, due: Sequence[Dispatch], rows: Rows, now: int
+) -> list[ToSend]:
+    """Claim what of `due` is still to be sent; `rows` holds its units and interactions, whole."""
+    routes = {each.route: each for each in offer.routes}
+    claimed: list[ToSend] = []
+    for dispatch in due:
+        interaction = rows.interactions.get(dispatch.id)
+        unit = rows.units.get(UnitId(dispatch.execution, dispatch.unit))
+        if interaction is None or unit is None:
+            continue
+        route = routes[dispatch.route]
+        decision = decide_claim_dispatch(offer.owner, route, dispatch, interaction, unit, now)
+        rows.apply(decision)
+        if isinstance(decision.outcome, Settled):
+            taken = rows.dispatches.get(dispatch.id)
+            assert taken is not None
+            claimed.append(ToSend(decision.interactions[0], unit, taken))
     return claimed
 
 
@@ -324,6 +376,18 @@ def _assign(move: Assign, rows: Rows, now: int) -> Decision:
     )
 
 
+def _settle_dispatch(move: SettleDispatch, rows: Rows, now: int) -> Decision:
+    execution, unit, *_ = move.interaction
+    return decide_settle_dispatch(
+        move,
+        rows.dispatches.get(move.interaction),
+        rows.interactions.get(move.interaction),
+        rows.units.get(UnitId(execution, unit)),
+        rows.executions.get(execution),
+        now,
+    )
+
+
 # A table and not a chain of ifs: this runs once per move, ten thousand times a second.
 _DECIDE: Mapping[type, Callable[[Any, Rows, int], Decision]] = {
     Submit: _submit,
@@ -349,6 +413,7 @@ _DECIDE: Mapping[type, Callable[[Any, Rows, int], Decision]] = {
     Cancel: _cancel,
     Release: _release,
     Assign: _assign,
+    SettleDispatch: _settle_dispatch,
 }
 """How each move finds its rows; the decisions themselves know nothing of `Rows`."""
 

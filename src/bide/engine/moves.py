@@ -6,7 +6,7 @@ unknown outcome: the second run finds the rows of the first.
 """
 
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, UnitId
-from bide.model.records import Execution, Interaction, Record, Reject, Unit
+from bide.model.records import Dispatch, Execution, Interaction, Record, Reject, Unit
 from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome
 
 
@@ -111,7 +111,6 @@ class TakeOver(Record, frozen=True):
     total: int
     #: The old unit was complete: nothing of it is asked again.
     completed: bool
-    dispatched: bool
     #: Where the await's correlation keys are unique; None where it has none.
     scope: str | None = None
 
@@ -133,7 +132,6 @@ class AskAgain(Record, frozen=True):
     tenant: str
     #: The stored request, which never changes.
     request: bytes
-    dispatched: bool
     #: What an answer may name it by.
     correlation: CorrelationKey | None = None
 
@@ -163,7 +161,6 @@ class Append(Record, frozen=True):
     unit: int
     first_item: int
     items: tuple[NewInteraction, ...]
-    dispatched: bool
 
 
 class CloseUnit(Record, frozen=True):
@@ -326,6 +323,38 @@ class Assign(Record, frozen=True):
     only_from: frozenset[str | None] | None = None
 
 
+class Sent(Record, frozen=True):
+    """The receiver has it."""
+
+
+class Denied(Record, frozen=True):
+    """The receiver will never take it."""
+
+    code: str
+    message: str
+
+
+class Postponed(Record, frozen=True):
+    """It may have arrived or not; another try follows, unless there were enough."""
+
+    message: str
+    delay_ms: int
+    #: Tries that it has in all.
+    attempts_max: int
+
+
+class Unsent(Record, frozen=True):
+    """It was not tried after all, which does not count."""
+
+
+class SettleDispatch(Record, frozen=True):
+    """Say what came of sending an interaction."""
+
+    interaction: InteractionId
+    fence: int
+    result: Sent | Denied | Postponed | Unsent
+
+
 Move = (
     Submit
     | Redrive
@@ -350,6 +379,7 @@ Move = (
     | Cancel
     | Release
     | Assign
+    | SettleDispatch
 )
 
 
@@ -378,8 +408,18 @@ class Moved(Record, frozen=True):
     asked: tuple[Unit, Interaction] | None = None
 
 
+class ToSend(Record, frozen=True):
+    """An interaction that a dispatcher may send now, with its request."""
+
+    interaction: Interaction
+    unit: Unit
+    dispatch: Dispatch
+
+
 class Settled(Record, frozen=True):
-    """What a deadline or its unit's end has closed: an interaction, or an early answer."""
+    """What was recorded of an interaction that nobody answered: its dispatch, its deadline, its
+    unit's end; or what became of an early answer.
+    """
 
     interaction: InteractionId | CorrelationKey
 

@@ -6,7 +6,7 @@ before, by whoever asks. An execution that waits outside carries the fingerprint
 that is complete, so there the unit's is changed.
 """
 
-from bide.engine.decision import Decision, fact_of
+from bide.engine.decision import Decision, Rerouted, fact_of
 from bide.engine.moves import Assign, Assigned, Moved, Refused, Release, TakenBy
 from bide.engine.redriving import is_taking_over
 from bide.engine.transitions import EXECUTION, ExecutionEvent, after
@@ -53,9 +53,9 @@ def decide_release(
         unit=renewed.number if renewed else None,
         detail=f"as {move.fingerprint}{by}",
     )
-    return Decision(
-        Moved(released), released, fact, renewed, ready=status is ExecutionStatus.QUEUED
-    )
+    rerouted = (Rerouted(renewed.id, renewed.fingerprint),) if renewed and renewed.sends else ()
+    ready = status is ExecutionStatus.QUEUED
+    return Decision(Moved(released), released, fact, renewed, written=rerouted, ready=ready)
 
 
 def decide_assign(

@@ -33,7 +33,7 @@ from bide.engine.rows import next_generation, redrive_scope
 from bide.engine.settling import conclude, has_too_many_missing
 from bide.engine.settling import taken as taken_of
 from bide.engine.submitting import new_execution
-from bide.engine.waiting import LEASE_LOST, holds, waiting_at
+from bide.engine.waiting import LEASE_LOST, holds, unsent, waiting_at
 from bide.model.ids import format_execution, format_interaction
 from bide.model.records import Execution, Input, Interaction, SubmitKey, Unit, replace
 from bide.model.status import ExecutionStatus, InteractionStatus, JournalKind, UnitStatus
@@ -175,20 +175,20 @@ def _taken_over(item: Interaction, unit: Unit, move: TakeOver, now: int) -> Inte
     if item.answer is not None or item.output is not None:
         return kept
     if not move.completed:
-        return _asked_anew(mine, unit, now, dispatched=move.dispatched)
+        return _asked_anew(mine, unit, now)
     # Missing, as the old unit tolerated; what its end left open is closed.
     status = item.status if item.status.is_terminal else InteractionStatus.CANCELLED
     return replace(kept, status=status)
 
 
-def _asked_anew(item: Interaction, unit: Unit, now: int, *, dispatched: bool) -> Interaction:
+def _asked_anew(item: Interaction, unit: Unit, now: int) -> Interaction:
     """The same question with a new deadline, just as long; all that came of the old one left out."""
     deadline_at = now + item.deadline_at - item.created_at
     if unit.deadline_at is not None:
         deadline_at = min(deadline_at, unit.deadline_at)
     return replace(
         item,
-        status=InteractionStatus.DISPATCHED if dispatched else InteractionStatus.WAITING,
+        status=unsent(unit),
         deadline_at=deadline_at,
         created_at=now,
         updated_at=now,
@@ -242,7 +242,6 @@ def decide_ask_again(
         ),
         unit,
         now,
-        dispatched=move.dispatched,
     )
     return Decision(
         AskedAgain(again.id),

@@ -1,14 +1,14 @@
 """The rows that one commit concerns: as they were read, and as its moves have changed them.
 
 A store loads what `needs` names, in the one lock order (correlation keys, submit keys, units,
-interactions, executions, each ascending), lets `bide.engine.fold` decide, and writes what came out: new rows,
+interactions with their dispatches, executions, each ascending), lets `bide.engine.fold` decide, and writes what came out: new rows,
 changed rows, and rows that are only ever appended. It holds no policy of its own.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from bide.engine.decision import Decision
+from bide.engine.decision import Decision, Rerouted
 from bide.engine.moves import (
     Admit,
     AdmitByKey,
@@ -26,6 +26,7 @@ from bide.engine.moves import (
     Park,
     Redrive,
     Release,
+    SettleDispatch,
     Submit,
     TakeOver,
 )
@@ -33,6 +34,7 @@ from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, UnitId
 from bide.model.records import (
     Correlation,
     DeadLetter,
+    Dispatch,
     Execution,
     Input,
     Interaction,
@@ -99,7 +101,7 @@ class Needs:
             if move.key is not None:
                 self.keys.add((move.tenant, move.pipeline, move.key))
             return
-        if isinstance(move, Admit | Expire | CloseBehind | Assign):
+        if isinstance(move, Admit | Expire | CloseBehind | Assign | SettleDispatch):
             self._add_interaction(move.interaction)
             return
         if isinstance(move, AdmitByKey | ExpireEarly):
@@ -113,6 +115,7 @@ class Needs:
             interaction = move.interaction
             self.interactions |= {interaction, next_generation(interaction)}
             self.units.add(UnitId(interaction.execution, interaction.unit))
+            self.executions.add(interaction.execution)
             if move.correlation is not None:
                 self.correlations.add(move.correlation)
             return
@@ -143,6 +146,16 @@ class Needs:
         self.interactions.add(interaction)
         self.units.add(UnitId(interaction.execution, interaction.unit))
         self.executions.add(interaction.execution)
+
+    def dispatches(self, units: Iterable[Unit]) -> list[InteractionId]:
+        """Of which interactions the dispatch is concerned too, in their order.
+
+        Known once the units are read: those of an inbox have none, and cost nothing here.
+        """
+        sending = {unit.id for unit in units if unit.sends}
+        if not sending:
+            return []
+        return sorted(each for each in self.interactions if UnitId(each[0], each[1]) in sending)
 
     def follow(self, correlation: Correlation) -> None:
         """Add what a correlation row names; a store calls this for each that it has read."""
@@ -185,6 +198,10 @@ class Table(Generic[K, R]):
         """Every row that is new or changed, as it is now."""
         return [self._rows[key] for key in (*self._new, *self._changed)]
 
+    def read(self) -> Iterable[R]:
+        """Rows as the store holds them."""
+        return self._read.values()
+
     def changed(self) -> Sequence[tuple[R, R]]:
         """Rows to update: as they were read (the guard), and as they are now."""
         return [(self._read[key], self._rows[key]) for key in self._changed]
@@ -196,6 +213,7 @@ class Rows:
     __slots__ = (
         "correlations",
         "dead_letters",
+        "dispatches",
         "executions",
         "inputs",
         "interactions",
@@ -203,6 +221,7 @@ class Rows:
         "keys",
         "refusals",
         "rejects",
+        "rerouted",
         "results",
         "units",
     )
@@ -212,6 +231,7 @@ class Rows:
         self.keys: Table[Key, SubmitKey] = Table()
         self.units: Table[UnitId, Unit] = Table()
         self.interactions: Table[InteractionId, Interaction] = Table()
+        self.dispatches: Table[InteractionId, Dispatch] = Table()
         self.executions: Table[ExecutionId, Execution] = Table()
         self.journal: list[JournalFact] = []
         self.inputs: list[Input] = []
@@ -219,6 +239,7 @@ class Rows:
         self.dead_letters: list[DeadLetter] = []
         self.refusals: list[Refusal] = []
         self.rejects: list[Reject] = []
+        self.rerouted: list[Rerouted] = []
 
     def apply(self, decision: Decision) -> None:
         """Take over what a decision writes; later moves of the batch see it."""
@@ -248,3 +269,7 @@ class Rows:
                     self.rejects.append(row)
                 case Correlation():
                     self.correlations.put(row.id, row)
+                case Dispatch():
+                    self.dispatches.put(row.id, row)
+                case Rerouted():
+                    self.rerouted.append(row)

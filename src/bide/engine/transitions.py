@@ -14,7 +14,9 @@ says what the second one finds:
 * The last answer and the close of the unit's source: both run the same release check; the one
   that commits second sees the other's work and releases the execution.
 * A lost lease and the worker that held it: a claim raises the fence, and every event of a worker
-  is refused when its fence is not the row's.
+  is refused when its fence is not the row's. So it is with dispatchers.
+* An answer and the record that its question was sent: an answer may come first, and ends the
+  interaction. The record then finds a terminal status and does nothing.
 
 A hand-over is `SUBMITTED` or `RESUMED` and `CLAIMED` in one commit; it reads as if the execution
 had been queued and claimed at once, and it is refused wherever that would be.
@@ -149,6 +151,8 @@ INTERACTION: Table[I, InteractionEvent] = _table(
     {
         I.WAITING: {InteractionEvent.DISPATCH_STARTED: I.DISPATCHING, **_OPEN},
         I.DISPATCHING: {
+            # A lease that ran out: another dispatcher sends it once more.
+            InteractionEvent.DISPATCH_STARTED: I.DISPATCHING,
             InteractionEvent.DISPATCHED: I.DISPATCHED,
             InteractionEvent.DISPATCH_POSTPONED: I.WAITING,
             # An answer may overtake the record of its own dispatch.

@@ -65,12 +65,16 @@ def new_unit(
         tolerated=boundary.tolerated,
         tolerated_ppm=boundary.tolerated_ppm,
         has_fallback=boundary.has_fallback,
+        sends=not boundary.dispatched,
     )
 
 
-def new_interaction(
-    unit: Unit, item: int, request: NewInteraction, now: int, *, dispatched: bool
-) -> Interaction:
+def unsent(unit: Unit) -> InteractionStatus:
+    """How an interaction of the unit is born: to be sent, or out by being stored."""
+    return InteractionStatus.WAITING if unit.sends else InteractionStatus.DISPATCHED
+
+
+def new_interaction(unit: Unit, item: int, request: NewInteraction, now: int) -> Interaction:
     """The first asking for one item; its deadline is never later than its unit's."""
     deadline_at = now + request.timeout_ms
     if unit.deadline_at is not None:
@@ -82,7 +86,7 @@ def new_interaction(
         generation=0,
         tenant=unit.tenant,
         step_id=unit.step_id,
-        status=InteractionStatus.DISPATCHED if dispatched else InteractionStatus.WAITING,
+        status=unsent(unit),
         group=request.group,
         assignee=request.assignee,
         deadline_at=deadline_at,
@@ -118,9 +122,7 @@ def decide_park(move: Park, execution: Execution | None, now: int) -> Decision:
     if has_open_unit(execution):
         return Decision(STILL_OPEN)
     unit = new_unit(execution, move.boundary, now, per_item=False, total=1)
-    interaction = new_interaction(
-        unit, 0, move.interaction, now, dispatched=move.boundary.dispatched
-    )
+    interaction = new_interaction(unit, 0, move.interaction, now)
     parked = waiting_at(execution, unit.step_index, unit.number, now)
     return Decision(
         Moved(parked, (unit, interaction)),
@@ -177,7 +179,7 @@ def decide_append(
     for item, request in enumerate(move.items, move.first_item):
         known = stored.get(item)
         if known is None:
-            fresh.append(new_interaction(unit, item, request, now, dispatched=move.dispatched))
+            fresh.append(new_interaction(unit, item, request, now))
         elif not _replayed(known, request):
             return Decision(
                 Mismatch(

@@ -33,6 +33,7 @@ from bide.model.status import (
 __all__ = [
     "Correlation",
     "DeadLetter",
+    "Dispatch",
     "Execution",
     "Input",
     "Interaction",
@@ -142,6 +143,8 @@ class Unit(Record, frozen=True):
     has_fallback: bool = False
     #: Items that are settled and gave nothing: reported failures, and timeouts without fallback.
     missing: int = 0
+    #: Whether its interactions have to be sent; each has a `Dispatch` then, once it was to be sent.
+    sends: bool = False
 
     @property
     def id(self) -> UnitId:
@@ -198,6 +201,45 @@ class Interaction(Record, frozen=True):
     @property
     def id(self) -> InteractionId:
         """The interaction's path."""
+        return InteractionId(self.execution, self.unit, self.item, self.generation)
+
+
+class Dispatch(Record, frozen=True):
+    """How the sending of one interaction stands; there is none where nothing is to be sent.
+
+    It follows its interaction: it is due only while that one is open, and in flight only while that
+    one is DISPATCHING or DISPATCHED.
+    """
+
+    execution: ExecutionId
+    unit: int
+    item: int
+    generation: int
+    tenant: str
+    pipeline: str
+    step_id: str
+    #: The boundary's fingerprint: who knows it can send.
+    route: str
+    #: When somebody has to look at it: it may be sent, or the lease of who sends it runs out; None
+    #: when nobody has to.
+    due_at: int | None
+    #: It is being sent, or was sent and is not answered.
+    in_flight: bool = False
+    #: Tries so far, counted at claim.
+    attempts: int = 0
+    #: Raised by every claim; what a dispatcher tells of a try carries it.
+    fence: int = 0
+    owner: str | None = None
+    #: When its receiver was known to have it.
+    dispatched_at: int | None = None
+    #: All its tries came to nothing certain: it is not sent again, and may still be answered.
+    exhausted: bool = False
+    #: What came of the last try that did not succeed, in words for people.
+    error: str | None = None
+
+    @property
+    def id(self) -> InteractionId:
+        """Its interaction's path."""
         return InteractionId(self.execution, self.unit, self.item, self.generation)
 
 

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from bide.authoring.transports import Inbox
 from bide.model.ids import (
     InteractionId,
     UnitId,
@@ -28,7 +27,7 @@ from bide.model.ids import (
     format_interaction,
     format_unit,
 )
-from bide.model.records import Execution, Interaction, JournalFact, Unit
+from bide.model.records import Dispatch, Execution, Interaction, JournalFact, Unit
 from bide.model.status import InteractionStatus, JournalKind
 from bide.planning.plan import Plan, PlanAwait, PlanStep
 from bide.planning.shapes import CARDINALITIES
@@ -269,7 +268,7 @@ class Replay:
             for event in page:
                 row = rows.get(ItemKey(event.item, event.generation))
                 if row is not None:
-                    yield _Fact(_place(event, span), self._item_fact(unit, row, event))
+                    yield _Fact(_place(event, span), self._item_fact(unit, *row, event))
 
     async def _order(self, unit: Unit) -> list[int]:
         """When each asking began and ended, in order; and the tally of how."""
@@ -298,16 +297,25 @@ class Replay:
         order.sort()
         return order
 
-    async def _rows(self, unit: Unit, page: Sequence[_Event]) -> dict[ItemKey, Interaction]:
-        ids = {InteractionId(*unit.id, event.item, event.generation) for event in page}
-        found = await self._store.interactions_by_id(self._execution.tenant, sorted(ids))
+    async def _rows(
+        self, unit: Unit, page: Sequence[_Event]
+    ) -> dict[ItemKey, tuple[Interaction, Dispatch | None]]:
+        tenant = self._execution.tenant
+        ids = sorted({InteractionId(*unit.id, event.item, event.generation) for event in page})
+        found = await self._store.interactions_by_id(tenant, ids)
+        sent = await self._store.dispatches(tenant, ids) if unit.sends else [None] * len(ids)
         return {
-            ItemKey(each.interaction.item, each.interaction.generation): each.interaction
-            for each in found
+            ItemKey(each.interaction.item, each.interaction.generation): (
+                each.interaction,
+                dispatch,
+            )
+            for each, dispatch in zip(found, sent, strict=True)
             if each
         }
 
-    def _item_fact(self, unit: Unit, row: Interaction, event: _Event) -> Json:
+    def _item_fact(
+        self, unit: Unit, row: Interaction, dispatch: Dispatch | None, event: _Event
+    ) -> Json:
         began = not event.is_end
         shown: Json = {
             "atEpochMs": event.at,
@@ -319,9 +327,10 @@ class Replay:
             "generation": row.generation,
         }
         if began:
-            boundary = self._boundary(unit)
-            at_birth = boundary is not None and isinstance(boundary.transport, Inbox)
-            shown["dispatched"] = True if at_birth else None
+            out = dispatch is not None and dispatch.dispatched_at is not None
+            shown["dispatched"] = True if out or not unit.sends else None
+            if dispatch is not None:
+                shown["dispatch"] = _dispatch_json(dispatch)
             shown["deadlineEpochMs"] = row.deadline_at
             shown["group"], shown["assignee"] = row.group, row.assignee
             if self._payloads:
@@ -455,6 +464,15 @@ def _await_json(boundary: PlanAwait, element: int) -> Json:
         "transport": boundary.transport.kind,
         "timeoutMs": boundary.timeout_ms,
         "fingerprint": boundary.fingerprint,
+    }
+
+
+def _dispatch_json(dispatch: Dispatch) -> Json:
+    return {
+        "attempts": dispatch.attempts,
+        "dispatchedAtEpochMs": dispatch.dispatched_at,
+        "exhausted": dispatch.exhausted,
+        "error": dispatch.error,
     }
 
 

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Any
 
+from bide.authoring.transports import Transport as Via
 from bide.errors import StoreUnavailable
 from bide.model.ids import ExecutionId
+from bide.model.records import Interaction
 from bide.planning.hints import ResourceKey, resource_of
 from bide.runtime.admission import Admission
 from bide.runtime.clock import ExecutionIds, worker_name
 from bide.runtime.committer import Committer
 from bide.runtime.deploys import Deploys
+from bide.runtime.dispatcher import Dispatcher
 from bide.runtime.plans import Plans
 from bide.runtime.pool import StepPool
 from bide.runtime.segment.tools import Tools
@@ -22,14 +25,18 @@ from bide.runtime.views import Check
 from bide.runtime.watch import Watch
 from bide.runtime.worker import Worker
 from bide.security.desk import CLOSED, TokenDesk
+from bide.security.tokens import Purpose
 from bide.settings import Settings
 from bide.spi.clock import Clock
 from bide.spi.store import Store
+from bide.spi.transport import Problem, Transport
 
 log = logging.getLogger(__name__)
 
 Resource = Callable[[], AbstractAsyncContextManager[Any]]
 DEFAULT_CONCURRENCY = 2_000
+#: A transport says within a second how it is.
+_PROBLEMS_S = 2.0
 
 
 class Runtime:
@@ -45,6 +52,7 @@ class Runtime:
         tokens: TokenDesk = CLOSED,
         resources: Sequence[Resource],
         given: Mapping[ResourceKey, object],
+        transports: Mapping[type[Via], Transport] | None = None,
     ) -> None:
         self.store = store
         self.plans = plans
@@ -53,6 +61,8 @@ class Runtime:
         self._clock = clock
         self._resources = resources
         self._given = given
+        self._transports = transports or {}
+        self.dispatcher: Dispatcher | None = None
         self.worker: Worker | None = None
         self.watch = Watch(store, self._is_running_here)
         self.committer = Committer(
@@ -93,7 +103,8 @@ class Runtime:
             stack.push_async_callback(self.committer.stop)
             if workers:
                 await self._start_worker(stack, concurrency, pipelines)
-            self.committer.follow([*([self.worker] if self.worker else []), self.watch])
+            followers = (self.worker, self.dispatcher, self.watch)
+            self.committer.follow([each for each in followers if each is not None])
             self._follow = asyncio.create_task(self._follow_others(), name="bide-follow")
             stack.push_async_callback(_cancelled, self._follow)
             stack.callback(self.watch.stop)
@@ -127,6 +138,23 @@ class Runtime:
         stack.push_async_callback(self.worker.stop, self.settings.stop_timeout_ms / 1000)
         self._sweeper.start()
         stack.push_async_callback(self._sweeper.stop)
+        if self._transports:
+            await self._start_dispatcher(stack, name)
+
+    async def _start_dispatcher(self, stack: AsyncExitStack, name: str) -> None:
+        for transport in self._transports.values():
+            stack.push_async_callback(transport.close)
+            await transport.open()
+        self.dispatcher = Dispatcher(
+            name, self.store, self.committer, self.plans, self.deploys, self._transports,
+            self.settings, self._token_of,
+        )  # fmt: skip
+        self.dispatcher.start()
+        stack.push_async_callback(self.dispatcher.stop, self.settings.stop_timeout_ms / 1000)
+
+    def _token_of(self, interaction: Interaction, via: Via) -> str | None:
+        """The right to answer that goes out with a request."""
+        return self.tokens.issue(interaction, Purpose.RESUME) if via.needs_token else None
 
     async def _follow_others(self) -> None:
         """Look after what other processes commit: wake the worker, tell the waiters."""
@@ -134,8 +162,8 @@ class Runtime:
         while True:
             try:
                 changed = await self.store.wait_for_change(longest)
-                if changed and self.worker is not None:
-                    self.worker.wake()
+                if changed:
+                    self._wake()
                 await self.watch.refresh(changed=changed)
             except StoreUnavailable as error:
                 log.warning("cannot follow the store: %s", error)
@@ -144,10 +172,40 @@ class Runtime:
                 log.exception("following the store failed in a way that it should not")
                 await asyncio.sleep(longest)
 
+    def _wake(self) -> None:
+        """Another process has committed: there may be something to claim."""
+        for each in (self.worker, self.dispatcher):
+            if each is not None:
+                each.wake()
+
     def _is_running_here(self, execution: ExecutionId) -> bool:
         return self.worker is not None and self.worker.holds(execution)
 
-    def _checks(self) -> list[Check]:
+    async def _checks(self) -> list[Check]:
+        dispatcher = self.dispatcher.checks() if self.dispatcher else []
+        return [*self._worker_checks(), *await self._transport_checks(), *dispatcher]
+
+    async def _transport_checks(self) -> list[Check]:
+        """What would keep interactions from leaving, also where others send them."""
+        found: list[Check] = []
+        for transport in self._transports.values():
+            try:
+                async with asyncio.timeout(_PROBLEMS_S):
+                    problems = await transport.problems()
+            except TimeoutError:
+                problems = [Problem("it", "does not say how it is", is_fatal=True)]
+            found += [
+                Check(
+                    name="transport",
+                    ok=False,
+                    warning=not each.is_fatal,
+                    message=f"{each.subject}: {each.message}",
+                )
+                for each in problems
+            ]
+        return found
+
+    def _worker_checks(self) -> list[Check]:
         if self.worker is None:
             message = "this process runs no steps; `bide worker` does"
             return [Check(name="worker", ok=True, message=message)]

@@ -2,6 +2,7 @@
 
 NAME_MAX = 255
 MESSAGE_MAX = 2_000
+_LINE_MAX = 1_000
 
 
 def check_text(text: str, longest: int = NAME_MAX) -> str | None:
@@ -15,3 +16,8 @@ def check_text(text: str, longest: int = NAME_MAX) -> str | None:
     if any("\ud800" <= character <= "\udfff" for character in text):
         return "holds half a character (a lone surrogate)"
     return None
+
+
+def storable(text: str) -> str:
+    """Cut a text to what fits in a line, and to what every store can keep."""
+    return text[:_LINE_MAX].replace("\0", "\\0").encode("utf-8", "replace").decode("utf-8")

@@ -62,6 +62,22 @@ class PipelineView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchView:
+    """How the sending of an interaction stands."""
+
+    #: Tries so far, the one under way included.
+    attempts: int
+    #: When it is tried next; None while it is tried, and when it is not tried any more.
+    next_attempt_ms: int | None
+    #: Since when its receiver is known to have it.
+    dispatched_ms: int | None
+    #: All tries came to nothing certain; it may still be answered.
+    exhausted: bool
+    #: What came of the last try that did not succeed.
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InteractionView:
     """One interaction, with what its pipeline's plan says of it."""
 
@@ -88,6 +104,8 @@ class InteractionView:
     output_schema: dict[str, Any] | None
     transport_type: str
     transport_metadata: dict[str, Any]
+    #: None where nothing has to be sent.
+    dispatch: DispatchView | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

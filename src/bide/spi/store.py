@@ -4,9 +4,10 @@ Duties of every verb
 --------------------
 S1  One call is one transaction: all of it is durable when the call returns, or none of it is.
 S2  Methods take and return batches, and answer in the order of what they were given.
-S3  A store holds no policy. `transact` and `claim` read the rows concerned under lock, let
+S3  A store holds no policy. `transact` and the claims read the rows concerned under lock, let
     `bide.engine` decide, and write what came out, guarded by what was read.
-S4  Rows are locked in one order: correlation keys, submit keys, units, interactions, executions, each ascending.
+S4  Rows are locked in one order: correlation keys, submit keys, units, interactions with their
+    dispatches, executions, each ascending.
 S5  Time is the store's: one reading per commit, never earlier than any reading that was committed
     before, whatever the machine's clock does.
 S6  A row that the database refuses fails alone (`Unstorable`); its neighbours are written.
@@ -20,13 +21,15 @@ S10 Losing a race is an outcome, never an exception.
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from bide.engine.dispatching import DispatchOffer
 from bide.engine.fold import Transacted
-from bide.engine.moves import Claimed, Handover, Move
+from bide.engine.moves import Claimed, Handover, Move, ToSend
 from bide.engine.running import ClaimOffer
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import (
     Correlation,
     DeadLetter,
+    Dispatch,
     Execution,
     Interaction,
     JournalFact,
@@ -229,7 +232,7 @@ class Store(Protocol):
         """
         ...
 
-    # --- the two deciding verbs ---------------------------------------------------------------
+    # --- the deciding verbs ---------------------------------------------------------------
 
     async def transact(self, moves: Sequence[Move], handover: Handover | None = None) -> Transacted:
         """Make every move of the batch, in its order, in one commit.
@@ -244,6 +247,15 @@ class Store(Protocol):
 
         Two claims at the same time never get the same execution. An execution whose lease ran out
         once too often is dead-lettered here and not returned.
+        """
+        ...
+
+    async def claim_dispatches(self, offer: DispatchOffer) -> list[ToSend]:
+        """Claim interactions that are due to be sent, the longest due first, of each route at most
+        as many as it has room for beside those of its await that are in flight and not lost.
+
+        Two claims at the same time never get the same interaction. What has ended, is late or was
+        lost too often is put aside here and not returned.
         """
         ...
 
@@ -295,6 +307,12 @@ class Store(Protocol):
         self, tenant: str, ids: Sequence[InteractionId]
     ) -> list[Asked | None]:
         """Interactions by id, with requests; None for each absent or another tenant's."""
+        ...
+
+    async def dispatches(self, tenant: str, ids: Sequence[InteractionId]) -> list[Dispatch | None]:
+        """How the sending of interactions stands; None for each that is not sent, absent or
+        another tenant's.
+        """
         ...
 
     async def correlated(self, tenant: str, keys: Sequence[str]) -> list[list[Correlated]]:

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import astuple
 
-from bide.engine.fold import Transacted, claims_of, fold, fold_claims
-from bide.engine.moves import Claimed, Handover, Move
+from bide.engine.dispatching import DispatchOffer, RouteOffer
+from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches
+from bide.engine.moves import Claimed, Handover, Move, ToSend
 from bide.engine.rows import Key, Needs, Rows
 from bide.engine.running import ClaimOffer
 from bide.engine.settling import taken
@@ -24,6 +25,7 @@ from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId,
 from bide.model.records import (
     Correlation,
     DeadLetter,
+    Dispatch,
     Execution,
     Interaction,
     JournalFact,
@@ -75,6 +77,7 @@ class MemoryData:
         self.inputs: dict[ExecutionId, bytes] = {}
         self.units: dict[UnitId, Unit] = {}
         self.interactions: dict[InteractionId, Interaction] = {}
+        self.dispatches: dict[InteractionId, Dispatch] = {}
         self.results: defaultdict[ExecutionId, dict[int, bytes]] = defaultdict(dict)
         self.journal: defaultdict[ExecutionId, list[JournalFact]] = defaultdict(list)
         self.dead_letters: dict[ExecutionId, DeadLetter] = {}
@@ -105,6 +108,9 @@ class MemoryData:
             interactions.update(InteractionId(*unit, item) for item in range(first, stop))
         for interaction in interactions & self.interactions.keys():
             rows.interactions.load(interaction, self.interactions[interaction])
+        for id in needs.dispatches(rows.units.read()):
+            if id in self.dispatches:
+                rows.dispatches.load(id, self.dispatches[id])
         return rows
 
     def write(self, rows: Rows) -> None:
@@ -115,8 +121,9 @@ class MemoryData:
         """
         keys, units = rows.keys.written(), rows.units.written()
         executions, interactions = rows.executions.written(), rows.interactions.written()
+        dispatches = rows.dispatches.written()
         for table in (
-            keys, units, interactions, executions, rows.inputs, rows.results, rows.journal,
+            keys, units, interactions, dispatches, executions, rows.inputs, rows.results, rows.journal,
             rows.dead_letters, rows.refusals, rows.rejects, rows.correlations.written(),
         ):  # fmt: skip
             for row in table:
@@ -128,6 +135,11 @@ class MemoryData:
         self.keys.update(((row.tenant, row.pipeline, row.key), row) for row in keys)
         self.units.update((row.id, row) for row in units)
         self.interactions.update((row.id, row) for row in interactions)
+        self.dispatches.update((row.id, row) for row in dispatches)
+        for each in rows.rerouted:
+            for id, dispatch in self.dispatches.items():
+                if id[:2] == each.unit and dispatch.due_at is not None:
+                    self.dispatches[id] = replace(dispatch, route=each.route)
         self.executions.update((row.id, row) for row in executions)
         self.inputs.update((row.execution, row.body) for row in rows.inputs)
         self.dead_letters.update((row.id, row) for row in rows.dead_letters)
@@ -173,6 +185,7 @@ class MemoryData:
             del self.units[unit]
         for interaction in [id for id in self.interactions if id.execution == execution]:
             del self.interactions[interaction]
+            self.dispatches.pop(interaction, None)
             self.refusals.pop(interaction, None)
         for reject in [id for id in self.rejects if id.execution == execution]:
             del self.rejects[reject]
@@ -224,7 +237,7 @@ class MemoryStore:
         self.data.high_water = max(self._clock(), self.data.high_water)
         return self.data.high_water
 
-    # --- the two deciding verbs ---------------------------------------------------------------
+    # --- the deciding verbs ---------------------------------------------------------------
 
     async def transact(self, moves: Sequence[Move], handover: Handover | None = None) -> Transacted:
         """Decide and write the batch."""
@@ -274,6 +287,35 @@ class MemoryStore:
             return None
         [only] = self.data.interactions_of(base.id)
         return taken(only)
+
+    async def claim_dispatches(self, offer: DispatchOffer) -> list[ToSend]:
+        """Claim what is due to be sent."""
+        await asyncio.sleep(0)
+        now = self._commit_time()
+        due = [row for route in offer.routes for row in self._due_of(route, now)]
+        rows = Rows()
+        for dispatch in due:
+            rows.dispatches.load(dispatch.id, dispatch)
+            rows.interactions.load(dispatch.id, self.data.interactions[dispatch.id])
+            unit = self.data.units[UnitId(dispatch.execution, dispatch.unit)]
+            rows.units.load(unit.id, unit)
+        claimed = fold_dispatches(offer, due, rows, now)
+        self.data.write(rows)
+        return claimed
+
+    def _due_of(self, route: RouteOffer, now: int) -> list[Dispatch]:
+        in_flight = sum(
+            row.in_flight
+            and (row.pipeline, row.step_id) == (route.pipeline, route.step_id)
+            and (row.due_at is None or row.due_at > now)
+            for row in self.data.dispatches.values()
+        )
+        due = sorted(
+            (row.due_at, row.id)
+            for row in self.data.dispatches.values()
+            if row.route == route.route and row.due_at is not None and row.due_at <= now
+        )
+        return [self.data.dispatches[id] for _, id in due[: route.room(in_flight)]]
 
     async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
         """Prolong what is still held. A renewal is no change of state: no version, no fact."""
@@ -364,6 +406,12 @@ class MemoryStore:
         await asyncio.sleep(0)
         found = [self.data.interactions.get(id) for id in ids]
         return [self._asked(one) if one and one.tenant == tenant else None for one in found]
+
+    async def dispatches(self, tenant: str, ids: Sequence[InteractionId]) -> list[Dispatch | None]:
+        """How the sending of each stands."""
+        await asyncio.sleep(0)
+        found = [self.data.dispatches.get(id) for id in ids]
+        return [row if row and row.tenant == tenant else None for row in found]
 
     async def correlated(self, tenant: str, keys: Sequence[str]) -> list[list[Correlated]]:
         """What is known under each key, in every scope."""

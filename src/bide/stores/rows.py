@@ -14,6 +14,7 @@ from bide.model.ids import ExecutionId, InteractionId
 from bide.model.records import (
     Correlation,
     DeadLetter,
+    Dispatch,
     Execution,
     Input,
     Interaction,
@@ -44,6 +45,7 @@ _RECORDS: dict[str, type[Record]] = {
     "boundaries": StoredBoundary,
     "correlations": Correlation,
     "dead_letters": DeadLetter,
+    "dispatches": Dispatch,
     "executions": Execution,
     "inputs": Input,
     "interactions": Interaction,
@@ -73,6 +75,7 @@ _UNIT_COLUMNS = len(COLUMNS["units"])
 _make_execution: Callable[..., Execution] = Execution
 _make_unit: Callable[..., Unit] = Unit
 _make_interaction: Callable[..., Interaction] = Interaction
+_make_dispatch: Callable[..., Dispatch] = Dispatch
 _make_dead_letter: Callable[..., DeadLetter] = DeadLetter
 _make_fact: Callable[..., JournalFact] = JournalFact
 
@@ -84,13 +87,20 @@ def execution_of(row: Row) -> Execution:
 
 def unit_of(row: Row) -> Unit:
     """A unit, from its columns."""
-    return _make_unit(*row[:5], _UNIT[row[5]], bool(row[6]), *row[7:16], bool(row[16]), *row[17:])
+    return _make_unit(
+        *row[:5], _UNIT[row[5]], bool(row[6]), *row[7:16], bool(row[16]), row[17], bool(row[18])
+    )
 
 
 def interaction_of(row: Row) -> Interaction:
     """An interaction, from its columns."""
     source = AnswerSource(row[19]) if row[19] else None
     return _make_interaction(*row[:6], _INTERACTION[row[6]], *row[7:19], source, *row[20:])
+
+
+def dispatch_of(row: Row) -> Dispatch:
+    """A dispatch, from its columns."""
+    return _make_dispatch(*row[:9], bool(row[9]), *row[10:14], bool(row[14]), row[15])
 
 
 def asked_of(row: Row) -> Asked:
@@ -137,6 +147,7 @@ def new_rows(rows: Rows) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         ("new_keys", rows.keys.new()),
         ("new_units", rows.units.new()),
         ("new_interactions", rows.interactions.new()),
+        ("new_dispatches", rows.dispatches.new()),
         ("new_executions", rows.executions.new()),
         ("new_inputs", rows.inputs),
         ("new_facts", rows.journal),
@@ -182,6 +193,10 @@ def changed_rows(rows: Rows) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
                 (*now.id, was.status, now.status, now.assignee, now.updated_at, *astuple(now)[15:24])
                 for was, now in rows.interactions.changed()
             ],
+        ),
+        (
+            "change_dispatches",
+            [(*now.id, was.fence, *astuple(now)[8:]) for was, now in rows.dispatches.changed()],
         ),
         (
             "change_executions",

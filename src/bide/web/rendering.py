@@ -14,6 +14,7 @@ from bide.model.status import ExecutionStatus
 from bide.runtime.views import (
     Check,
     DeadLetterView,
+    DispatchView,
     ExecutionView,
     InteractionView,
     PipelineView,
@@ -25,6 +26,7 @@ from bide.runtime.views import (
 from bide.web.schemas import (
     CheckBody,
     DeadLetterBody,
+    DispatchBody,
     ExecutionBody,
     ExecutionDetail,
     ExecutionStatusName,
@@ -165,6 +167,18 @@ def interaction(view: InteractionView) -> InteractionBody:
         "generation": view.generation,
         "pipeline": view.pipeline,
         "outputSchema": view.output_schema,
+        "dispatch": None if view.dispatch is None else dispatch(view.dispatch),
+    }
+
+
+def dispatch(view: DispatchView) -> DispatchBody:
+    """How the sending of a question stands."""
+    return {
+        "attempts": view.attempts,
+        "nextAttemptEpochMs": view.next_attempt_ms,
+        "dispatchedEpochMs": view.dispatched_ms,
+        "exhausted": view.exhausted,
+        "error": view.error,
     }
 
 

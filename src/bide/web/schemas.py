@@ -181,6 +181,18 @@ class ExecutionDetail(ExecutionBody):
     fingerprint: str
 
 
+class DispatchBody(TypedDict):
+    """How the sending of a question stands."""
+
+    attempts: int
+    #: Null while it is tried, and when it is not tried any more.
+    nextAttemptEpochMs: int | None
+    dispatchedEpochMs: int | None
+    #: All tries came to nothing certain; it may still be answered.
+    exhausted: bool
+    error: str | None
+
+
 class InteractionBody(TypedDict):
     """One question, with what a completion of it must hold."""
 
@@ -204,6 +216,8 @@ class InteractionBody(TypedDict):
     generation: int
     pipeline: str
     outputSchema: dict[str, Any] | None
+    #: Null where nothing has to be sent.
+    dispatch: DispatchBody | None
 
 
 class UnitBody(TypedDict):

@@ -31,6 +31,7 @@ from bide.engine.moves import (
     Cancel,
     CloseBehind,
     CloseUnit,
+    Denied,
     Expire,
     ExpireEarly,
     ExpireUnit,
@@ -44,18 +45,22 @@ from bide.engine.moves import (
     OpenUnit,
     Outcome,
     Park,
+    Postponed,
     Received,
     Redrive,
     Refused,
     Release,
     Retry,
+    Sent,
+    SettleDispatch,
     StoreRejects,
     StoreResults,
     Submitted,
     TakeOver,
+    Unsent,
 )
 from bide.model.ids import ExecutionId, InteractionId, UnitId
-from bide.model.records import Execution, Unit, replace
+from bide.model.records import Dispatch, Execution, Unit, replace
 from bide.model.status import ExecutionStatus, JournalKind, ReceiptOutcome, UnitStatus
 from bide.stores.memory import MemoryStore
 from bide.testing import FakeClock
@@ -151,6 +156,19 @@ class Walk(RuleBasedStateMachine):
             assert (one.base is not None) == (old.resumed > 0)
             assert (one.reopened is not None) == (old.units > old.resumed)
 
+    @rule(limit=st.integers(1, 3), bound=st.sampled_from([None, 1, 2]))
+    def claim_dispatches(self, limit: int, bound: int | None) -> None:
+        before = self.run(self.driver.dump())
+
+        claimed = self.run(self.driver.to_send(limit=limit, max_in_flight=bound))
+
+        self.look(before)
+        for one in claimed:
+            old = before.dispatches[one.dispatch.id]
+            assert one.dispatch == self.dump.dispatches[old.id]
+            assert (one.dispatch.fence, one.dispatch.attempts) == (old.fence + 1, old.attempts + 1)
+            assert not one.unit.status.is_terminal
+
     @rule()
     def sweep(self) -> None:
         overdue = self.run(self.driver.store.overdue(10))
@@ -174,6 +192,8 @@ class Walk(RuleBasedStateMachine):
                 self.claim(3)
             if rng.randint(0, 3) == 0:
                 self.sweep()
+            if rng.randint(0, 1) == 0:
+                self.claim_dispatches(3, None)
             self.batch(rng)
 
     def batch(self, rng: Random) -> None:
@@ -199,11 +219,14 @@ class Walk(RuleBasedStateMachine):
     def draw(self, rng: Random) -> Move:
         """Mostly a move that fits where some execution stands; else any, on any."""
         number = rng.randint(0, 2)
+        leased = [each for each in self.dump.dispatches.values() if each.owner]
+        if leased and rng.randint(0, 3) == 0:
+            return self.settle_dispatch(rng.choice(leased), rng)
         # Rare: an item that failed in a unit which goes on without it.
         failed = [id for id, one in self.dump.interactions.items() if one.error_code]
         open_yet = [id for id in failed if not self.dump.units[UnitId(*id[:2])].status.is_terminal]
         if open_yet and rng.randint(0, 3) == 0:
-            return AskAgain(rng.choice(open_yet), TENANT, b"1", True)
+            return AskAgain(rng.choice(open_yet), TENANT, b"1")
         ended = rng.randint(0, 14) == 0
         living = [
             id
@@ -251,18 +274,20 @@ class Walk(RuleBasedStateMachine):
                 [request] = askings(1, timeout_ms=timeout_ms)
                 if key is not None:
                     request = replace(request, correlation=correlated(key))
-                return Park(id, fence, boundary(), request)
+                at_ = boundary(dispatched=rng.choice([True, False]))
+                return Park(id, fence, at_, request)
             case "OpenUnit":
                 policy = {
                     "unit_timeout_ms": rng.choice([None, 1_000]),
                     **rng.choice([{}, {"tolerated": 1}, {"tolerated_ppm": 500_000}]),
                 }
-                return OpenUnit(id, fence, replace(boundary(), **policy))
+                at_ = boundary(dispatched=rng.choice([True, False]))
+                return OpenUnit(id, fence, replace(at_, **policy))
             case "Append":
                 items = askings(rng.randint(0, 3), first + (number == 2), timeout_ms=timeout_ms)
                 if key is not None and items:
                     items = (replace(items[0], correlation=correlated(key)), *items[1:])
-                return Append(id, fence, at, first, items, True)
+                return Append(id, fence, at, first, items)
             case "CloseUnit":
                 return CloseUnit(id, fence, at, appended if fitting else number, 1)
             case "Redrive":
@@ -273,7 +298,7 @@ class Walk(RuleBasedStateMachine):
             case "TakeOver":
                 return self.take_over(row, rng)
             case "AskAgain":
-                return AskAgain(interaction, TENANT, b"1", True)
+                return AskAgain(interaction, TENANT, b"1")
             case "StoreRejects":
                 return StoreRejects(id, fence, (reject_of(row, number),))
             case "StoreResults":
@@ -291,6 +316,11 @@ class Walk(RuleBasedStateMachine):
     def units_of(self, id: ExecutionId) -> list[Unit]:
         return [unit for unit in self.dump.units.values() if unit.execution == id]
 
+    def settle_dispatch(self, dispatch: Dispatch, rng: Random) -> SettleDispatch:
+        fence = dispatch.fence - (rng.randint(0, 5) == 5)
+        results = [Sent(), Denied("http-404", "gone"), Postponed("busy", 100, 2), Unsent()]
+        return SettleDispatch(dispatch.id, fence, rng.choice(results))
+
     def take_over(self, row: Execution, rng: Random) -> TakeOver:
         filled = self.units_of(row.id)
         first = filled[-1].appended if filled else 0
@@ -304,7 +334,7 @@ class Walk(RuleBasedStateMachine):
         )
         total = old.total if old and old.total is not None else 1
         done = old is not None and old.status is UnitStatus.COMPLETED
-        return TakeOver(row.id, row.fence, row.units, first, tuple(items), total, done, True)
+        return TakeOver(row.id, row.fence, row.units, first, tuple(items), total, done)
 
     # --- what has to hold ---------------------------------------------------------------------
 
@@ -332,6 +362,10 @@ class Walk(RuleBasedStateMachine):
         for unit in before.units.values():
             if unit.status.is_terminal:
                 assert now.units[unit.id].status is unit.status  # I1
+        for id, dispatch in before.dispatches.items():
+            assert now.dispatches[id].fence >= dispatch.fence
+            if before.interactions[id].status.is_terminal:
+                assert now.dispatches[id] == dispatch  # nothing is sent after its end
         for id, move in self.applied.items():
             row = now.interactions[id]
             if id._replace(generation=id.generation + 1) in now.interactions:
@@ -351,7 +385,7 @@ class Walk(RuleBasedStateMachine):
 
 # Without shrinking, which would take minutes to make a short story shorter.
 WALKS = settings(
-    max_examples=120,
+    max_examples=160,
     stateful_step_count=20,
     deadline=None,
     derandomize=True,
@@ -369,6 +403,7 @@ def test_walk() -> None:
     good = {"Moved", "Settled", "Assigned", "AskedAgain", "applied", "Submitted"}
     made = {move for move, came in SEEN if came in good}
     assert {kind.__name__ for kind in get_args(Move)} - made == set()
+    assert {("SettleDispatch", "Refused")} <= set(SEEN)
     assert {came for move, came in SEEN if move == "AdmitByKey"} >= {
         "applied", "buffered", "duplicate", "conflict", "late",
     }  # fmt: skip

@@ -20,9 +20,10 @@ from bide.errors import (
 from bide.model.records import Execution
 from bide.planning.flow import Page, Rejected
 from bide.planning.plan import PlanStep
-from bide.runtime.segment.failing import Again, StepFailed, failed, failing, storable
+from bide.runtime.segment.failing import Again, StepFailed, failed, failing
 from bide.runtime.segment.feeding import PAGE_FILLS_S, Bound, Feed, Taking, items_of
 from bide.runtime.segment.tools import Entered, Tools, attempt_of, context_of, limit_of, prepared
+from bide.runtime.texts import storable
 
 #: Async steps that one page of a stream runs at the same time.
 _CONCURRENT_ITEMS = 64

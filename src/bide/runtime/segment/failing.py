@@ -28,9 +28,8 @@ from bide.errors import (
 from bide.model.records import Execution, replace
 from bide.model.status import ExecutionStatus
 from bide.planning.plan import PlanAwait, PlanStep
+from bide.runtime.texts import storable
 from bide.settings import Settings
-
-_MESSAGE_MAX = 1_000
 
 
 class Unfit(Exception):
@@ -66,15 +65,6 @@ class Again(NamedTuple):
     delay_ms: int
 
 
-def back_off_ms(step: PlanStep, attempt: int) -> int:
-    """The rest after the `attempt`-th failed try: doubling, cut off, with jitter from half to full.
-
-    Jitter keeps a thousand steps that failed together from coming back together.
-    """
-    doubled: int = step.retry.first_ms * 2 ** min(attempt - 1, 30)
-    return round(min(step.retry.longest_ms, doubled) * random.uniform(0.5, 1.0))
-
-
 def failed(
     execution: Execution, error: Exception, settings: Settings, *, in_place: bool
 ) -> Move | Again:
@@ -96,7 +86,7 @@ def failed(
         )
     if final or attempt >= step.retry.attempts:
         return _dead(execution, step.position, step.id, attempt, cause)
-    delay_ms = back_off_ms(step, attempt)
+    delay_ms = step.retry.rest_ms(attempt, random.random())
     if in_place and delay_ms < settings.retry_in_place_ms:
         return Again(delay_ms)
     message = f"{step.id}: {_describe(cause)}"
@@ -122,11 +112,6 @@ def _dead(
 def _describe(error: BaseException) -> str:
     """An exception in a line that every store can keep."""
     return storable(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-
-
-def storable(text: str) -> str:
-    """Cut a text to what fits in a line, and to what every store can keep."""
-    return text[:_MESSAGE_MAX].replace("\0", "\\0").encode("utf-8", "replace").decode("utf-8")
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from collections.abc import (
 from contextlib import aclosing
 from typing import Any, Self
 
-from bide.authoring.transports import Inbox
 from bide.engine.moves import (
     Append,
     Claimed,
@@ -123,7 +122,6 @@ class SegmentTask:
                 tuple(items),
                 old.total,
                 old.status is UnitStatus.COMPLETED,
-                isinstance(base.transport, Inbox),
                 base.scope,
             )
             first += len(items)
@@ -231,11 +229,10 @@ class SegmentTask:
         else:
             unit = reopened.number
         count, settings, tenant = 0, self._tools.settings, self.execution.tenant
-        dispatched = isinstance(boundary.transport, Inbox)
         async with _OneAhead(self._made) as commits:
             async for page in pages:
                 items = tuple(interaction_of(tenant, boundary, value, settings) for value in page)
-                await commits.put(Append(execution, fence, unit, count, items, dispatched))
+                await commits.put(Append(execution, fence, unit, count, items))
                 count += len(items)
         return CloseUnit(execution, fence, unit, count, boundary.position)
 

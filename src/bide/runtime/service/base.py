@@ -1,6 +1,6 @@
 """What the operations share: what they reach, and how rows are shown."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from bide.authoring.transports import Inbox
 from bide.engine.ending import status_behind
@@ -22,7 +22,7 @@ from bide.model.ids import (
     format_unit,
     parse_execution,
 )
-from bide.model.records import Execution
+from bide.model.records import Dispatch, Execution
 from bide.planning import canonical
 from bide.runtime.admission import Admission
 from bide.runtime.committer import Committer
@@ -30,6 +30,7 @@ from bide.runtime.deploys import Deploys
 from bide.runtime.plans import Plans
 from bide.runtime.views import (
     Check,
+    DispatchView,
     ExecutionView,
     InteractionView,
     Submission,
@@ -55,7 +56,7 @@ class Operations:
         admission: Admission,
         settings: Settings,
         new_id: Callable[[], ExecutionId],
-        runtime_checks: Callable[[], list[Check]],
+        runtime_checks: Callable[[], Awaitable[list[Check]]],
         deploys: Deploys,
         tokens: TokenDesk,
         clock: Clock,
@@ -123,7 +124,15 @@ class Operations:
             ),
         )
 
-    def _interaction_view(self, asked: Asked) -> InteractionView:
+    async def _interaction_views(self, asked: Sequence[Asked]) -> list[InteractionView]:
+        """Interactions of one tenant, with how the sending of those stands that are sent."""
+        sent = [each.interaction.id for each in asked if each.unit.sends]
+        tenant = asked[0].interaction.tenant if asked else ""
+        found = await self._store.dispatches(tenant, sent) if sent else []
+        by_id = dict(zip(sent, found, strict=True))
+        return [self._interaction_view(each, by_id.get(each.interaction.id)) for each in asked]
+
+    def _interaction_view(self, asked: Asked, dispatch: Dispatch | None) -> InteractionView:
         interaction, pipeline, unit = asked
         boundary = self._plans.boundary_of(pipeline, unit.fingerprint, unit.step_id)
         id_ = format_interaction(interaction.id)
@@ -149,7 +158,19 @@ class Operations:
             output_schema=self._plans.schema_of(boundary) if boundary else None,
             transport_type=boundary.transport.kind if boundary else Inbox.kind,
             transport_metadata={},
+            dispatch=dispatch_view(dispatch) if dispatch else None,
         )
+
+
+def dispatch_view(dispatch: Dispatch) -> DispatchView:
+    """How the sending of an interaction stands, for people."""
+    return DispatchView(
+        attempts=dispatch.attempts,
+        next_attempt_ms=None if dispatch.owner else dispatch.due_at,
+        dispatched_ms=dispatch.dispatched_at,
+        exhausted=dispatch.exhausted,
+        error=dispatch.error,
+    )
 
 
 def submission_of(outcome: Outcome, key: str | None) -> Submission:

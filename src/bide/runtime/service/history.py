@@ -1,9 +1,11 @@
 """What has happened to an execution: as a timeline, as a replay, live."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from bide.model.ids import (
+    ExecutionId,
+    InteractionId,
     UnitId,
     format_unit,
     parse_execution,
@@ -40,8 +42,32 @@ class History(Operations):
     async def timeline(self, tenant: str, execution_id: str) -> list[TimelineEntry]:
         """The facts of an execution's life, in order."""
         id_ = parse_execution(execution_id)
-        facts = await self._store.journal(tenant, id_) if id_ else []
-        return [_timeline_entry(fact) for fact in facts]
+        if id_ is None:
+            return []
+        facts = [_timeline_entry(fact) for fact in await self._store.journal(tenant, id_)]
+        sent = await self._sent(tenant, id_, facts)
+        return sorted([*facts, *sent], key=lambda entry: (entry.at_ms, entry.version))
+
+    async def _sent(
+        self, tenant: str, execution: ExecutionId, facts: Sequence[TimelineEntry]
+    ) -> list[TimelineEntry]:
+        """When the one request of a unit was out; those of a stream have rows of their own."""
+        units = await self._store.units(tenant, execution)
+        ids = [InteractionId(*unit.id) for unit in units if unit.sends and not unit.per_item]
+        found = await self._store.dispatches(tenant, ids) if ids else []
+        opened = {fact.unit_id: fact.version for fact in reversed(facts)}
+        return [
+            TimelineEntry(
+                at_ms=each.dispatched_at,
+                version=opened.get(unit_id, 0),
+                what="dispatched",
+                unit_id=unit_id,
+                detail="at the first try" if each.attempts == 1 else f"after {each.attempts} tries",
+            )
+            for each in found
+            if each is not None and each.dispatched_at is not None
+            for unit_id in [format_unit(UnitId(each.execution, each.unit))]
+        ]
 
     async def replay(
         self, tenant: str, execution_id: str, *, payloads: bool = False

@@ -53,9 +53,7 @@ class Interactions(Operations):
             return []
         step_id = self._step_id(step) if step is not None else None
         query = PendingQuery(tenant, group, assignee, step_id, execution, limit)
-        return [
-            self._interaction_view(each) for each in await pending(self._store, self._plans, query)
-        ]
+        return await self._interaction_views(await pending(self._store, self._plans, query))
 
     async def interaction(self, tenant: str, interaction_id: str) -> InteractionView | None:
         """One interaction."""
@@ -63,7 +61,8 @@ class Interactions(Operations):
         if id_ is None:
             return None
         [asked] = await self._store.interactions_by_id(tenant, [id_])
-        return self._interaction_view(asked) if asked else None
+        views = await self._interaction_views([asked] if asked else [])
+        return views[0] if views else None
 
     async def assign(
         self,

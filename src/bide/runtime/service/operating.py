@@ -138,7 +138,7 @@ class Operating(Operations):
         return [
             Check(name="store", ok=True, message=version),
             _of_clocks(now, ahead),
-            *self._runtime_checks(),
+            *await self._runtime_checks(),
         ]
 
     async def examine(self) -> list[Check]:

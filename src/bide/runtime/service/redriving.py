@@ -24,7 +24,7 @@ from bide.model.ids import (
     parse_interaction,
     parse_reject,
 )
-from bide.model.records import DeadLetter, Reject, Unit
+from bide.model.records import DeadLetter, Reject, Unit, replace
 from bide.model.status import DeadLetterKind
 from bide.planning import canonical
 from bide.planning.plan import Plan
@@ -107,6 +107,11 @@ class Redriving(Operations):
         if from_await:
             unit = unit_to_take_over(await self._store.units(tenant, source.id))
             refused = refused or (unit if isinstance(unit, Refused) else None)
+        if isinstance(unit, Unit):
+            boundary = self._plans.boundary_of(source.pipeline, unit.fingerprint, unit.step_id)
+            # It asks as its await does now, which may have got another transport since.
+            if boundary is not None:
+                unit = replace(unit, sends=not isinstance(boundary.transport, Inbox))
         body = await self._store.input_of(tenant, source.id)
         if refused is not None or body is None or isinstance(unit, Refused):
             raise NotRedrivable(f"execution {id}: {refused.reason if refused else 'it is gone'}")
@@ -143,7 +148,6 @@ class Redriving(Operations):
                 id_,
                 tenant,
                 asked.interaction.request or b"null",
-                isinstance(boundary.transport, Inbox),
                 CorrelationKey(tenant, correlation, boundary.scope)
                 if correlation is not None and boundary.scope is not None
                 else None,
@@ -154,7 +158,8 @@ class Redriving(Operations):
             raise NotRedrivable(f"interaction {interaction_id}: {why}")
         [again] = await self._store.interactions_by_id(tenant, [outcome.interaction])
         assert again is not None
-        return self._interaction_view(again)
+        [view] = await self._interaction_views([again])
+        return view
 
     async def _redrive_reject(self, tenant: str, id: str, *, again: bool) -> Submission:
         reject = await self._find_reject(tenant, id)

@@ -60,6 +60,51 @@ cross join lateral (
     offset 0
 ) l
 
+-- name: read_dispatches
+-- rows: execution uuid, unit int4, item int4, generation int4
+-- Without a lock of their own, like their interactions.
+select {dispatches l} from :rows
+cross join lateral (
+    select * from bide.dispatches d
+    where d.execution = n.execution and d.unit = n.unit and d.item = n.item
+        and d.generation = n.generation
+    offset 0
+) l
+
+-- name: read_requests
+-- rows: execution uuid, unit int4, item int4, generation int4
+select {interactions l} from :rows
+cross join lateral (
+    select * from bide.interactions i
+    where i.execution = n.execution and i.unit = n.unit and i.item = n.item
+        and i.generation = n.generation
+    offset 0
+) l
+
+-- name: due_dispatches
+-- Looked up before their units are locked, since units come first.
+select l.execution, l.unit, l.item, l.generation
+from unnest($1::text[], $2::int4[]) n (route, most)
+cross join lateral (
+    select * from bide.dispatches d
+    where d.route = n.route and d.due_at <= $3
+    order by d.due_at, d.execution, d.unit, d.item, d.generation limit n.most
+) l
+
+-- name: count_in_flight
+-- Those whose lease ran out are due themselves.
+select c.count from unnest($1::text[], $2::text[], $3::int4[])
+    with ordinality n (pipeline, step_id, most, place)
+cross join lateral (
+    select count(*)::int4 from (
+        select from bide.dispatches d
+        where d.pipeline = n.pipeline and d.step_id = n.step_id and d.in_flight
+            and (d.due_at is null or d.due_at > $4)
+        limit n.most
+    ) f
+) c
+order by n.place
+
 -- name: read_items
 -- rows: execution uuid, unit int4, first int8, stop int8
 select {interactions l} from :rows
@@ -126,6 +171,10 @@ cross join lateral (
     for update skip locked
 ) l
 limit $3
+
+-- name: reroute
+update bide.dispatches d set route = $3
+where d.execution = $1 and d.unit = $2 and d.due_at is not null
 
 -- name: renew
 -- rows: id uuid, fence int4

@@ -10,6 +10,7 @@ from bide.model.ids import ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import (
     Correlation,
     DeadLetter,
+    Dispatch,
     Execution,
     Interaction,
     JournalFact,
@@ -35,6 +36,7 @@ from bide.stores.rows import (
     asked_of,
     correlated_of,
     dead_letter_of,
+    dispatch_of,
     execution_of,
     fact_of,
     interaction_of,
@@ -116,6 +118,13 @@ class Reads:
     ) -> list[Asked | None]:
         """Interactions by id, with requests."""
         found = await self._asked_by_id(tenant, ids)
+        return [found.get(id_) for id_ in ids]
+
+    async def dispatches(self, tenant: str, ids: Sequence[InteractionId]) -> list[Dispatch | None]:
+        """How the sending of each stands."""
+        columns = [list(column) for column in zip(*ids, strict=True)] or [[]] * 4
+        rows = await self._read("dispatches_by_id", tenant, *columns)
+        found = {dispatch.id: dispatch for dispatch in map(dispatch_of, rows)}
         return [found.get(id_) for id_ in ids]
 
     async def _asked_by_id(

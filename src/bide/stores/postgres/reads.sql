@@ -77,6 +77,17 @@ cross join lateral (
     select * from bide.units where execution = i.execution and number = i.unit offset 0
 ) u
 
+-- name: dispatches_by_id
+select {dispatches d}
+from unnest($2::uuid[], $3::integer[], $4::integer[], $5::integer[])
+    wanted (execution, unit, item, generation)
+cross join lateral (
+    select * from bide.dispatches
+    where execution = wanted.execution and unit = wanted.unit and item = wanted.item
+        and generation = wanted.generation and tenant = $1
+    offset 0
+) d
+
 -- name: correlated
 select {correlations c}
 from unnest($2::text[]) wanted (key)

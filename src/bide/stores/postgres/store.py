@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from msgspec.structs import astuple
 
+from bide.engine.dispatching import DispatchOffer
 from bide.engine.fold import Transacted
-from bide.engine.moves import Claimed, Handover, Move
+from bide.engine.moves import Claimed, Handover, Move, ToSend
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, UnitId
@@ -166,6 +167,12 @@ class PostgresStore(Reads):
         if not offer.fingerprints or offer.limit < 1:
             return []
         return await self._shielded(self._run(lambda tx: transacting.claim(tx, offer)))
+
+    async def claim_dispatches(self, offer: DispatchOffer) -> list[ToSend]:
+        """Claim what is due to be sent."""
+        if not offer.routes:
+            return []
+        return await self._shielded(self._run(lambda tx: transacting.claim_dispatches(tx, offer)))
 
     async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
         """Prolong leases."""

@@ -1,21 +1,31 @@
-"""The two deciding verbs: lock and read, let the engine decide, write what came out."""
+"""The deciding verbs: lock and read, let the engine decide, write what came out."""
 
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from bide.engine.fold import Transacted, claims_of, fold, fold_claims
-from bide.engine.moves import Claimed, Handover, Move
+from bide.engine.dispatching import DispatchOffer
+from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches
+from bide.engine.moves import Claimed, Handover, Move, ToSend
 from bide.engine.rows import Needs, Rows, Table
 from bide.engine.running import ClaimOffer
-from bide.model.ids import ExecutionId, UnitId
-from bide.model.records import Correlation, Execution, SubmitKey, Unit
+from bide.model.ids import ExecutionId, InteractionId, UnitId
+from bide.model.records import Correlation, Dispatch, Execution, SubmitKey, Unit
 from bide.stores.isolate import DataError, isolate_async
 from bide.stores.postgres.complaints import refused_value
 from bide.stores.postgres.statements import Batch
 from bide.stores.postgres.writer import LOCKS, Race, Transaction
-from bide.stores.rows import changed_rows, execution_of, interaction_of, new_rows, unit_of
+from bide.stores.rows import (
+    changed_rows,
+    dispatch_of,
+    execution_of,
+    interaction_of,
+    new_rows,
+    unit_of,
+)
 
+#: How many times what it takes a claim of dispatches looks at.
+_LOOK_AHEAD = 4
 #: The key's columns of rows that one commit may put twice; the last of them counts.
 _REPLACING = {"put_results": itemgetter(0, 1), "put_rejects": itemgetter(0, 1, 2)}
 #: Of rows that others may make at the same time: in one order, so that nobody waits for each other.
@@ -75,9 +85,59 @@ async def claim(transaction: Transaction, offer: ClaimOffer) -> list[Claimed]:
     return claims_of(rows, claimed, await _bodies(transaction, rows, claimed))
 
 
+async def claim_dispatches(transaction: Transaction, offer: DispatchOffer) -> list[ToSend]:
+    """Claim what is due to be sent.
+
+    Who claims at the same time looks at the same rows and waits for their units; so it looks at
+    more than it takes, and takes what the other has left.
+    """
+    now = await transaction.now()
+    rooms = await _rooms(transaction, offer, now)
+    names, most = list(rooms), [room * _LOOK_AHEAD for room in rooms.values()]
+    found = await transaction.fetch(LOCKS["due_dispatches"], names, most, now)
+    if not found:
+        return []
+    ids = sorted(InteractionId(*row) for row in found)
+    rows = Rows()
+    await _load_units(transaction, rows, "lock_units", {UnitId(id_[0], id_[1]) for id_ in ids})
+    due: list[Dispatch] = []
+    order = sorted(map(dispatch_of, await transaction.read("read_dispatches", ids)), key=_when_due)
+    for dispatch in order:
+        is_due = dispatch.due_at is not None and dispatch.due_at <= now
+        if is_due and rooms.get(dispatch.route, 0) > 0:
+            rooms[dispatch.route] -= 1
+            rows.dispatches.load(dispatch.id, dispatch)
+            due.append(dispatch)
+    if not due:
+        return []
+    for row in await transaction.read("read_requests", sorted(each.id for each in due)):
+        interaction = interaction_of(row)
+        rows.interactions.load(interaction.id, interaction)
+    claimed = fold_dispatches(offer, due, rows, now)
+    await write(transaction, rows, now)
+    return claimed
+
+
+async def _rooms(transaction: Transaction, offer: DispatchOffer, now: int) -> dict[str, int]:
+    """How many of each route may be claimed."""
+    bounded = [route for route in offer.routes if route.max_in_flight is not None]
+    in_flight: dict[str, int] = {}
+    if bounded:
+        keys = [(each.pipeline, each.step_id, each.max_in_flight) for each in bounded]
+        counts = await transaction.fetch(LOCKS["count_in_flight"], *zip(*keys, strict=True), now)
+        in_flight = {each.route: row[0] for each, row in zip(bounded, counts, strict=True)}
+    return {each.route: each.room(in_flight.get(each.route, 0)) for each in offer.routes}
+
+
+def _when_due(dispatch: Dispatch) -> tuple[int, InteractionId]:
+    return dispatch.due_at or 0, dispatch.id
+
+
 async def write(transaction: Transaction, rows: Rows, now: int) -> None:
     """Write what the decisions came to."""
     batches = [*_new(rows), *(Batch(*each) for each in changed_rows(rows)), *_beside(rows.units)]
+    for each in rows.rerouted:
+        await transaction.execute(LOCKS["reroute"], *each.unit, each.route)
     if batches:
         await transaction.write(batches, now)
 
@@ -98,6 +158,10 @@ async def _load(transaction: Transaction, needs: Needs) -> Rows:
             rows.keys.load((row[0], row[1], row[2]), SubmitKey(*row))
     await _load_units(transaction, rows, "lock_units", await _concerned_units(transaction, needs))
     await _load_interactions(transaction, rows, needs)
+    if sent := needs.dispatches(rows.units.read()):
+        for row in await transaction.read("read_dispatches", sent):
+            dispatch = dispatch_of(row)
+            rows.dispatches.load(dispatch.id, dispatch)
     if needs.executions:
         for row in await transaction.read("lock_executions", _keys(needs.executions)):
             rows.executions.load(row[0], execution_of(row))

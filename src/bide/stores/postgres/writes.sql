@@ -20,7 +20,7 @@ insert into bide.submit_keys (:columns) select * from :rows on conflict do nothi
 -- rows: execution uuid, number int4, tenant text, step_id text, step_index int4, status int2,
 --   per_item bool, appended int4, total int4, settled int4, created_at int8, updated_at int8,
 --   fingerprint text, deadline_at int8, tolerated int4, tolerated_ppm int4, has_fallback bool,
---   missing int4
+--   missing int4, sends bool
 insert into bide.units (:columns) select * from :rows returning 1
 
 -- name: new_interactions
@@ -30,6 +30,12 @@ insert into bide.units (:columns) select * from :rows returning 1
 --   answer_digest bytea, actor text, source int2, duplicates int4, refusals int4, error_code text,
 --   error_message text, correlation text
 insert into bide.interactions (:columns) select * from :rows returning 1
+
+-- name: new_dispatches
+-- rows: execution uuid, unit int4, item int4, generation int4, tenant text, pipeline text,
+--   step_id text, route text, due_at int8, in_flight bool, attempts int4, fence int4, owner text,
+--   dispatched_at int8, exhausted bool, error text
+insert into bide.dispatches (:columns) select * from :rows returning 1
 
 -- name: new_executions
 -- rows: id uuid, tenant text, pipeline text, status int2, version int4, fingerprint text,
@@ -118,6 +124,18 @@ update bide.interactions i set
 from :rows
 where i.execution = any (array[n.execution]) and i.unit = n.unit and i.item = n.item
     and i.generation = n.generation and i.status = n.status_then
+returning 1
+
+-- name: change_dispatches
+-- rows: execution uuid, unit int4, item int4, generation int4, fence_then int4, due_at int8,
+--   in_flight bool, attempts int4, fence int4, owner text, dispatched_at int8, exhausted bool,
+--   error text
+update bide.dispatches d set
+    due_at = n.due_at, in_flight = n.in_flight, attempts = n.attempts, fence = n.fence,
+    owner = n.owner, dispatched_at = n.dispatched_at, exhausted = n.exhausted, error = n.error
+from :rows
+where d.execution = n.execution and d.unit = n.unit and d.item = n.item
+    and d.generation = n.generation and d.fence = n.fence_then
 returning 1
 
 -- name: change_executions

@@ -54,11 +54,14 @@ insert into inputs values :rows
 -- name: new_executions (22)
 insert into executions values :rows
 
--- name: new_units (18)
+-- name: new_units (19)
 insert into units values :rows
 
 -- name: new_interactions (25)
 insert into interactions values :rows
+
+-- name: new_dispatches (16)
+insert into dispatches values :rows
 
 -- name: new_facts (6)
 insert into journal values :rows
@@ -108,6 +111,40 @@ update interactions set
     output = coalesce(?10, output), answer_digest = ?11, actor = ?12, source = ?13,
     duplicates = ?14, refusals = ?15, error_code = ?16, error_message = ?17
 where execution = ?1 and unit = ?2 and item = ?3 and generation = ?4 and status = ?5
+
+-- name: change_dispatches
+update dispatches set
+    due_at = ?6, in_flight = ?7, attempts = ?8, fence = ?9, owner = ?10, dispatched_at = ?11,
+    exhausted = ?12, error = ?13
+where execution = ?1 and unit = ?2 and item = ?3 and generation = ?4 and fence = ?5
+
+-- name: reroute
+update dispatches set route = ?3 where execution = ?1 and unit = ?2 and due_at is not null
+
+-- name: read_dispatches (4)
+select d.* from (values :rows) wanted
+cross join dispatches d
+    on d.execution = wanted.column1 and d.unit = wanted.column2
+    and d.item = wanted.column3 and d.generation = wanted.column4
+
+-- name: due_dispatches
+select * from dispatches indexed by dispatches_due
+where route = ? and due_at <= ?
+order by due_at, execution, unit, item, generation limit ?
+
+-- name: count_in_flight
+-- Those whose lease ran out are due themselves.
+select count(*) from (
+    select 1 from dispatches indexed by dispatches_in_flight
+    where pipeline = ? and step_id = ? and in_flight = 1 and (due_at is null or due_at > ?)
+    limit ?
+)
+
+-- name: read_requests (4)
+select i.* from (values :rows) wanted
+cross join interactions i
+    on i.execution = wanted.column1 and i.unit = wanted.column2
+    and i.item = wanted.column3 and i.generation = wanted.column4
 
 -- name: due_executions
 select * from executions indexed by executions_due
@@ -190,6 +227,13 @@ cross join interactions i
     and i.tenant = wanted.column1
 cross join executions e on e.id = i.execution
 cross join units u on u.execution = i.execution and u.number = i.unit
+
+-- name: dispatches_by_id (5)
+select d.* from (values :rows) wanted
+cross join dispatches d
+    on d.execution = wanted.column2 and d.unit = wanted.column3
+    and d.item = wanted.column4 and d.generation = wanted.column5
+    and d.tenant = wanted.column1
 
 -- name: correlated (2)
 select c.* from (values :rows) wanted
@@ -391,6 +435,9 @@ delete from rejects where execution = ?
 
 -- name: retire_refusals
 delete from refusals where execution = ?
+
+-- name: retire_dispatches
+delete from dispatches where execution = ?
 
 -- name: retire_interactions
 delete from interactions where execution = ?

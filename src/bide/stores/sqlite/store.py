@@ -16,8 +16,9 @@ import apsw
 import orjson
 from msgspec.structs import astuple
 
-from bide.engine.fold import Transacted, claims_of, fold, fold_claims
-from bide.engine.moves import Claimed, Handover, Move
+from bide.engine.dispatching import DispatchOffer, RouteOffer
+from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches
+from bide.engine.moves import Claimed, Handover, Move, ToSend
 from bide.engine.rows import Needs, Rows
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
@@ -25,6 +26,7 @@ from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId,
 from bide.model.records import (
     Correlation,
     DeadLetter,
+    Dispatch,
     Execution,
     Interaction,
     JournalFact,
@@ -64,6 +66,7 @@ from bide.stores.rows import (
     changed_rows,
     correlated_of,
     dead_letter_of,
+    dispatch_of,
     execution_of,
     fact_of,
     interaction_of,
@@ -84,12 +87,12 @@ from bide.stores.sqlite.writer import Writer
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
-_UNIT_COLUMNS = 18
+_UNIT_COLUMNS = 19
 _INTERACTION_COLUMNS = 25
 _CHANGE_POLL_S = 0.01
 _DAY_MS = 86_400_000
 _RETIRED_TABLES = (
-    "correlations", "results", "rejects", "refusals", "interactions", "units", "journal",
+    "correlations", "results", "rejects", "refusals", "dispatches", "interactions", "units", "journal",
     "dead_letters", "inputs",
     "executions",
 )  # fmt: skip
@@ -174,6 +177,10 @@ class SqliteStore:
         """Claim what is due."""
         return await self._writer.commit(lambda db, now: _claim(db, now, offer))
 
+    async def claim_dispatches(self, offer: DispatchOffer) -> list[ToSend]:
+        """Claim what is due to be sent."""
+        return await self._writer.commit(lambda db, now: _claim_dispatches(db, now, offer))
+
     async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
         """Prolong leases."""
         text = statement("renew").text
@@ -240,6 +247,13 @@ class SqliteStore:
     ) -> list[Asked | None]:
         """Interactions by id, with requests."""
         found = await self._read(lambda db: _asked_by_id(db, tenant, ids))
+        return [found.get(id_) for id_ in ids]
+
+    async def dispatches(self, tenant: str, ids: Sequence[InteractionId]) -> list[Dispatch | None]:
+        """How the sending of each stands."""
+        keys = [(tenant, *id_) for id_ in ids]
+        rows = await self._read(lambda db: list(for_rows(db, "dispatches_by_id", keys)))
+        found = {each.id: each for each in map(dispatch_of, rows)}
         return [found.get(id_) for id_ in ids]
 
     async def correlated(self, tenant: str, keys: Sequence[str]) -> list[list[Correlated]]:
@@ -504,6 +518,9 @@ def _load(db: apsw.Connection, needs: Needs) -> Rows:
     for row in _by_key(db, "read_interactions", needs.interactions):
         interaction = interaction_of(row)
         rows.interactions.load(interaction.id, interaction)
+    for row in _by_key(db, "read_dispatches", needs.dispatches(rows.units.read())):
+        dispatch = dispatch_of(row)
+        rows.dispatches.load(dispatch.id, dispatch)
     for unit_id, first, stop in needs.ranges:
         unit = rows.units.get(unit_id)
         if unit is not None and unit.appended > first:
@@ -548,6 +565,8 @@ def _write(db: apsw.Connection, rows: Rows) -> None:
     for name, changes in changed_rows(rows):
         written = change_rows(db, name, changes)
         assert written == len(changes), f"{name}: {len(changes)} rows read, {written} written"
+    for each in rows.rerouted:
+        fetch(db, "reroute", (*each.unit, each.route))
 
 
 def _announce(db: apsw.Connection, now: int, notices: Sequence[Notice]) -> None:
@@ -605,6 +624,30 @@ def _bodies(
     if resuming:
         found += for_rows(db, "read_answers", resuming)
     return {ExecutionId(execution): body for execution, body in found}
+
+
+def _claim_dispatches(db: apsw.Connection, now: int, offer: DispatchOffer) -> list[ToSend]:
+    due = [dispatch_of(row) for route in offer.routes for row in _due_of(db, now, route)]
+    if not due:
+        return []
+    rows = Rows()
+    _load_units(db, rows, {UnitId(each.execution, each.unit) for each in due})
+    for row in for_rows(db, "read_requests", [each.id for each in due]):
+        interaction = interaction_of(row)
+        rows.interactions.load(interaction.id, interaction)
+    for dispatch in due:
+        rows.dispatches.load(dispatch.id, dispatch)
+    claimed = fold_dispatches(offer, due, rows, now)
+    _write(db, rows)
+    return claimed
+
+
+def _due_of(db: apsw.Connection, now: int, route: RouteOffer) -> list[Row]:
+    in_flight = 0
+    if route.max_in_flight is not None:
+        keys = (route.pipeline, route.step_id, now, route.max_in_flight)
+        [(in_flight,)] = fetch(db, "count_in_flight", keys)
+    return fetch(db, "due_dispatches", (route.route, now, route.room(in_flight)))
 
 
 def _expired(db: apsw.Connection, now: int, limit: int) -> Iterable[InteractionId]:

@@ -41,6 +41,13 @@ from bide.testing.store_contract.correlating import (
     TestRedrivenKeys,
 )
 from bide.testing.store_contract.deploys import TestAssign, TestDeploys
+from bide.testing.store_contract.dispatching import (
+    TestDispatch,
+    TestDispatchRows,
+    TestDispatchTable,
+    TestInFlight,
+    TestNotSent,
+)
 from bide.testing.store_contract.harness import Driver, Faults, StoreFactory
 from bide.testing.store_contract.invariants import check_invariants
 from bide.testing.store_contract.law import TestAbsentRows, TestExecutionTable, TestInteractionTable
@@ -72,6 +79,9 @@ __all__ = [
     "TestCorrelation",
     "TestDeadline",
     "TestDeploys",
+    "TestDispatch",
+    "TestDispatchRows",
+    "TestDispatchTable",
     "TestDurability",
     "TestEarlyAnswer",
     "TestExecutionTable",
@@ -79,8 +89,10 @@ __all__ = [
     "TestHandle",
     "TestHandover",
     "TestHistory",
+    "TestInFlight",
     "TestInteractionTable",
     "TestLease",
+    "TestNotSent",
     "TestPark",
     "TestPending",
     "TestPoison",

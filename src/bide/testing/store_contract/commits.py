@@ -12,6 +12,7 @@ from bide.engine.moves import (
     Assign,
     Cancel,
     CloseBehind,
+    Denied,
     Expire,
     ExpireEarly,
     ExpireUnit,
@@ -25,9 +26,12 @@ from bide.engine.moves import (
     OpenUnit,
     Outcome,
     Park,
+    Postponed,
     Received,
     Release,
     Retry,
+    Sent,
+    SettleDispatch,
     StoreRejects,
     StoreResults,
     Submitted,
@@ -208,7 +212,7 @@ async def _take_over(driver: Driver) -> Pair:
 async def _ask_again(driver: Driver) -> Pair:
     stream = await driver.parked_stream(3, at=replace(boundary(), tolerated=1))
     await driver.one(answer(stream.item(1), failure=Failure("declined", "no")))
-    return Pair(AskAgain(stream.item(1), TENANT, b'{"item":1}', True), None)
+    return Pair(AskAgain(stream.item(1), TENANT, b'{"item":1}'), None)
 
 
 async def _release(driver: Driver) -> Pair:
@@ -220,6 +224,12 @@ async def _assign(driver: Driver) -> Pair:
     interaction = await driver.parked()
     move = Assign(interaction, TENANT, "ada", frozenset({None, "ada"}))
     return Pair(move, replace(move, assignee="bo", only_from=frozenset({None, "bo"})))
+
+
+async def _settle_dispatch(driver: Driver) -> Pair:
+    claimed = await driver.dispatching()
+    move = SettleDispatch(claimed.interaction.id, claimed.dispatch.fence, Sent())
+    return Pair(move, replace(move, result=Denied("http-404", "Not Found")))
 
 
 class Verb(NamedTuple):
@@ -265,6 +275,7 @@ VERBS: dict[str, Verb] = {
     "cancel": _verb(_cancel, "refused", "refused"),
     "release": _verb(_release, "made", "made"),
     "assign": _verb(_assign, "made", "taken"),
+    "settle a dispatch": _verb(_settle_dispatch, "refused", "refused"),
 }
 
 
@@ -417,6 +428,7 @@ class TestPoison:
         await driver.one(GiveBack(id, fence))
         [claimed] = await driver.claim()
         fence = claimed.execution.fence
+        sent = await driver.dispatching()
         number = stream.unit.number
         bad_item = replace(asking(1), group="a\0b")
         endless = asking(1, timeout_ms=2**63)
@@ -426,18 +438,20 @@ class TestPoison:
             answer(parked, actor="a\ud800"),
             answer(parked, failure=Failure("a\0b", "no")),
             answer(parked, failure=Failure("declined", "n\udc00")),
-            Append(id, fence, number, 1, (bad_item,), True),
-            Append(id, fence, number, 1, (endless,), True),
-            Append(id, fence, number, 1, (asking(1, key="\ud800"),), True),
+            Append(id, fence, number, 1, (bad_item,)),
+            Append(id, fence, number, 1, (endless,)),
+            Append(id, fence, number, 1, (asking(1, key="\ud800"),)),
             StoreResults(id, fence, 2**63, (b"1",)),
             Retry(id, fence, 0, 1, 2**63, "down"),
             Retry(id, fence, 0, 1, 10, "d\0wn"),
             Fail(id, fence, ExecutionStatus.FAILED, 0, "charge\0", 1, "boom", "it broke"),
             Fail(id, fence, ExecutionStatus.DLQ, 0, "charge", 1, "boom", "\ud800"),
             Cancel(id, TENANT, "\udfff"),
+            SettleDispatch(sent.interaction.id, sent.dispatch.fence, Denied("c", "n\0")),
+            SettleDispatch(sent.interaction.id, sent.dispatch.fence, Postponed("d\0wn", 1, 9)),
         )
 
-        assert [told(one) for one in outcomes] == ["unstorable"] * 12
+        assert [told(one) for one in outcomes] == ["unstorable"] * 14
         assert await driver.dump() == before
 
     async def test_keeps_the_order(self, driver: Driver) -> None:

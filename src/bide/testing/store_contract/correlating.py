@@ -437,14 +437,14 @@ class TestRedrivenKeys:
         tolerant = replace(boundary(), tolerated=1)
         await driver.one(OpenUnit(execution.id, execution.fence, tolerant))
         items = (asking(0, correlation=correlated("k")), asking(1))
-        await driver.one(Append(execution.id, execution.fence, 1, 0, items, True))
+        await driver.one(Append(execution.id, execution.fence, 1, 0, items))
         failure = Failure("declined", "no")
         await driver.one(answer_by_key(driver, "k", b"{}", failure=failure))
         if taken:
             await driver.parked(correlation=correlated("k"))
         first = InteractionId(execution.id, 1, 0)
 
-        outcome = await driver.one(AskAgain(first, TENANT, b"1", True, correlated("k")))
+        outcome = await driver.one(AskAgain(first, TENANT, b"1", correlated("k")))
 
         if taken:
             assert "correlation key" in expect(outcome, Refused).reason

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import pytest
 
+from bide.engine.dispatching import DispatchOffer, RouteOffer
 from bide.engine.moves import (
     Admit,
     AdmitByKey,
@@ -31,9 +32,13 @@ from bide.engine.moves import (
     Outcome,
     Park,
     Redrive,
+    Sent,
+    Settled,
+    SettleDispatch,
     Submit,
     Submitted,
     TakeOver,
+    ToSend,
 )
 from bide.engine.running import ClaimOffer
 from bide.model.ids import (
@@ -46,6 +51,7 @@ from bide.model.ids import (
 )
 from bide.model.records import (
     DeadLetter,
+    Dispatch,
     Execution,
     Interaction,
     JournalFact,
@@ -67,6 +73,8 @@ TENANT, OTHER_TENANT = "default", "globex"
 START, AFTER_AWAIT, FOREIGN = "start", "after-await", "another-deploy"
 FINGERPRINTS = frozenset({START, AFTER_AWAIT})
 LIMIT = 10_000
+#: Tries of one dispatch.
+ATTEMPTS_MAX = 3
 #: Correlation keys of the suite.
 KEYS = ("k", "l", "m")
 
@@ -158,7 +166,7 @@ class Stream(NamedTuple):
 
     def append(self, first: int, count: int) -> Append:
         """Store further items."""
-        return Append(self.id, self.fence, self.unit.number, first, askings(count, first), True)
+        return Append(self.id, self.fence, self.unit.number, first, askings(count, first))
 
     def close(self, total: int) -> CloseUnit:
         """Close the unit."""
@@ -182,6 +190,8 @@ class Dump(NamedTuple):
     overdue: Overdue
     #: Under the keys that the suite uses.
     correlations: dict[str, list[Correlated]]
+    #: Of interactions that are sent.
+    dispatches: dict[InteractionId, Dispatch]
 
     def without_receipts(self) -> "Dump":
         """The same without what a refused completion leaves behind."""
@@ -260,6 +270,46 @@ class Driver:
     async def claim(self, owner: str = "worker-1", limit: int = LIMIT) -> list[Claimed]:
         """Claim what is due."""
         return await self.store.claim(self.offer(owner, limit))
+
+    def sending(
+        self,
+        owner: str = "dispatcher-1",
+        limit: int = LIMIT,
+        *,
+        route: str = AFTER_AWAIT,
+        max_in_flight: int | None = None,
+    ) -> DispatchOffer:
+        """The offer of a dispatcher that can send what the suite's await asks."""
+        at = RouteOffer(route, "orders", "decide-1", limit, LEASE_MS, ATTEMPTS_MAX, max_in_flight)
+        return DispatchOffer(owner, (at,))
+
+    async def to_send(
+        self,
+        owner: str = "dispatcher-1",
+        limit: int = LIMIT,
+        *,
+        max_in_flight: int | None = None,
+    ) -> list[ToSend]:
+        """Claim what is due to be sent."""
+        offer = self.sending(owner, limit, max_in_flight=max_in_flight)
+        return await self.store.claim_dispatches(offer)
+
+    async def dispatch(self, id: InteractionId, tenant: str = TENANT) -> Dispatch:
+        """How the sending of an interaction stands."""
+        [dispatch] = await self.store.dispatches(tenant, [id])
+        assert dispatch is not None
+        return dispatch
+
+    async def dispatching(self, *, timeout_ms: int = DAY) -> ToSend:
+        """An interaction that a dispatcher is sending."""
+        id = await self.parked(dispatched=False, timeout_ms=timeout_ms)
+        return next(each for each in await self.to_send() if each.interaction.id == id)
+
+    async def sent(self) -> InteractionId:
+        """An interaction that its receiver has got."""
+        id = (claimed := await self.dispatching()).interaction.id
+        expect(await self.one(SettleDispatch(id, claimed.dispatch.fence, Sent())), Settled)
+        return id
 
     async def running(self, *, tenant: str = TENANT) -> Claimed:
         """An execution that has just been claimed, with whatever else was due."""
@@ -359,6 +409,7 @@ class Driver:
             {s: n for s, n in (await store.count_by_status(None, None)).items() if n},
             await store.overdue(LIMIT),
             dict(zip(KEYS, await store.correlated(TENANT, KEYS), strict=True)),
+            {},
         )  # fmt: skip
         for tenant in tenants:
             dump.pending[tenant] = await store.pending(PendingQuery(tenant, limit=LIMIT))
@@ -392,6 +443,8 @@ class Driver:
                 dump.interactions[asked.interaction.id] = asked.interaction
                 refused = await store.refusals(tenant, asked.interaction.id)
                 dump.refusals[asked.interaction.id] = refused
+            for dispatch in filter(None, await store.dispatches(tenant, ids)):
+                dump.dispatches[dispatch.id] = dispatch
 
     # --- what not every store can do ----------------------------------------------------------
 
@@ -439,7 +492,7 @@ async def take_over(
     execution = claimed.execution
     total = old.total or 0
     scope = "orders/decide-1"
-    return TakeOver(execution.id, execution.fence, 1, first, tuple(items), total, done, True, scope)
+    return TakeOver(execution.id, execution.fence, 1, first, tuple(items), total, done, scope)
 
 
 def reject_of(execution: Execution, item: int, reason: str = "no good") -> Reject:

@@ -1,11 +1,13 @@
 """What holds in every state that a store can be found in; checked after each test of the suite."""
 
 from bide.engine.settling import has_too_many_missing, taken
-from bide.model.records import Execution, Unit
-from bide.model.status import DeadLetterKind, ExecutionStatus, UnitStatus
+from bide.model.ids import UnitId
+from bide.model.records import Dispatch, Execution, Interaction, Unit
+from bide.model.status import DeadLetterKind, ExecutionStatus, InteractionStatus, UnitStatus
 from bide.testing.store_contract.harness import Dump
 
 _DUE = {ExecutionStatus.QUEUED, ExecutionStatus.RUNNING, ExecutionStatus.WAIT_RETRY}
+_IN_FLIGHT = {InteractionStatus.DISPATCHING, InteractionStatus.DISPATCHED}
 _MOURNED = {ExecutionStatus.FAILED, ExecutionStatus.DLQ}
 
 
@@ -20,6 +22,7 @@ def check_invariants(dump: Dump) -> None:
         assert [refusal.sequence for refusal in refused] == list(range(1, len(refused) + 1))
         assert interaction.refusals == len(refused)
         assert interaction.answer is None or interaction.answer_digest is not None
+        _check_dispatch(interaction, dump.units[UnitId(*id[:2])], dump.dispatches.get(id))
     counted = [execution.status for execution in dump.executions.values()]
     assert dump.counts == {status: counted.count(status) for status in set(counted)}
     _check_correlations(dump)
@@ -56,6 +59,28 @@ def _check_execution(execution: Execution, dump: Dump) -> None:
         assert execution.result is None
         assert execution.result_count is None
         assert dump.results[execution.id] == []
+
+
+def _check_dispatch(interaction: Interaction, unit: Unit, dispatch: Dispatch | None) -> None:
+    """The row of a dispatch follows its interaction; one that nobody sends has none."""
+    status = interaction.status
+    if dispatch is None:
+        # Out by being stored; or it had its answer at birth, and nobody was asked.
+        assert status.is_terminal or (status is InteractionStatus.DISPATCHED and not unit.sends), (
+            interaction
+        )
+        return
+    assert unit.sends
+    assert (dispatch.tenant, dispatch.step_id) == (unit.tenant, unit.step_id)
+    assert dispatch.in_flight == (status in _IN_FLIGHT)
+    if dispatch.owner is not None:
+        assert status is InteractionStatus.DISPATCHING
+        assert dispatch.due_at is not None
+    if dispatch.due_at is not None:
+        assert status in {InteractionStatus.WAITING, InteractionStatus.DISPATCHING}
+        assert not dispatch.exhausted
+    if status is InteractionStatus.DISPATCHED:
+        assert dispatch.dispatched_at is not None
 
 
 def _check_correlations(dump: Dump) -> None:

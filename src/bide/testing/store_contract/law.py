@@ -390,6 +390,16 @@ async def _to_be_sent(driver: Driver) -> Scene:
     return Scene(interaction.execution, None, interaction)
 
 
+async def _being_sent(driver: Driver) -> Scene:
+    interaction = (await driver.dispatching()).interaction.id
+    return Scene(interaction.execution, None, interaction)
+
+
+async def _sent(driver: Driver) -> Scene:
+    interaction = await driver.sent()
+    return Scene(interaction.execution, None, interaction)
+
+
 async def _answered(driver: Driver) -> Scene:
     interaction = await driver.parked()
     await driver.one(answer(interaction))
@@ -433,6 +443,12 @@ async def _left_open_to_be_sent(driver: Driver) -> Scene:
     return scene
 
 
+async def _left_open_being_sent(driver: Driver) -> Scene:
+    scene = await _being_sent(driver)
+    await driver.one(Cancel(scene.id, TENANT, "not wanted"))
+    return scene
+
+
 async def _closed_behind(driver: Driver) -> Scene:
     scene = await _left_open(driver)
     assert scene.interaction is not None
@@ -442,6 +458,8 @@ async def _closed_behind(driver: Driver) -> Scene:
 
 INTERACTION_STAGES: dict[str, tuple[UnitStatus, InteractionStatus, Stage]] = {
     "to be sent": (UnitStatus.WAITING_EXTERNAL, InteractionStatus.WAITING, _to_be_sent),
+    "being sent": (UnitStatus.WAITING_EXTERNAL, InteractionStatus.DISPATCHING, _being_sent),
+    "sent": (UnitStatus.WAITING_EXTERNAL, InteractionStatus.DISPATCHED, _sent),
     "asked": (UnitStatus.WAITING_EXTERNAL, InteractionStatus.DISPATCHED, _parked),
     "asked, source running": (
         UnitStatus.WAITING_EXTERNAL, InteractionStatus.DISPATCHED, _running_while_open,
@@ -464,11 +482,14 @@ INTERACTION_STAGES: dict[str, tuple[UnitStatus, InteractionStatus, Stage]] = {
     "left open, to be sent": (
         UnitStatus.CANCELLED, InteractionStatus.WAITING, _left_open_to_be_sent,
     ),
+    "left open, being sent": (
+        UnitStatus.CANCELLED, InteractionStatus.DISPATCHING, _left_open_being_sent,
+    ),
     "closed behind": (UnitStatus.CANCELLED, InteractionStatus.CANCELLED, _closed_behind),
 }  # fmt: skip
 
-#: Statuses that no move of the model writes: dispatchers are to come, the other is never written.
-UNREACHED_INTERACTIONS = {InteractionStatus.DISPATCHING, InteractionStatus.EXPIRED}
+#: Known on the wire and never written.
+UNREACHED_INTERACTIONS = {InteractionStatus.EXPIRED}
 UNREACHED_UNITS = {UnitStatus.EXPIRED}
 
 OTHER = b'"something else"'

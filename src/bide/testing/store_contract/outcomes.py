@@ -180,7 +180,7 @@ class TestCollect:
     async def test_pages_of_items_asked_again(self, driver: Driver) -> None:
         """Of an item that was asked again its last asking counts, wherever a page begins."""
         stream = await driver.parked_stream(4, at=TWO)
-        again = [AskAgain(stream.item(item), TENANT, b"{}", True) for item in (1, 2)]
+        again = [AskAgain(stream.item(item), TENANT, b"{}") for item in (1, 2)]
         await driver.do(*failures_of(stream, [1, 2]))
         await driver.do(*again, *answers_to(stream, [0, 3]))
         await driver.do(

@@ -307,7 +307,7 @@ class TestAskAgain:
         return stream.item(1)
 
     def _again(self, failed: InteractionId) -> AskAgain:
-        return AskAgain(failed, TENANT, b'{"item":1}', True)
+        return AskAgain(failed, TENANT, b'{"item":1}')
 
     async def test_asks_with_the_next_generation(self, driver: Driver) -> None:
         """The item is open again under a new id, with its request and a new deadline."""

@@ -45,7 +45,7 @@ class Belongings(NamedTuple):
     """What a tenant has, by the names that its rows go by."""
 
     tenant: str
-    #: Parked, and to be answered by the correlation key `asked`.
+    #: Parked, still to be sent, and to be answered by the correlation key `asked`.
     parked: InteractionId
     #: Answered, then answered again otherwise.
     answered: InteractionId
@@ -69,7 +69,7 @@ async def furnish(driver: Driver) -> tuple[Belongings, Belongings]:
 
 async def _furnish(driver: Driver, tenant: str) -> Belongings:
     key = CorrelationKey(tenant, "asked", _SCOPE)
-    parked = await driver.parked(tenant=tenant, group="finance", correlation=key)
+    parked = await driver.parked(tenant=tenant, group="finance", correlation=key, dispatched=False)
     answered = await driver.parked(tenant=tenant)
     for body in (b"1", b"1", b"2"):
         await driver.one(answer(answered, body, tenant=tenant))
@@ -114,6 +114,7 @@ async def by_name(store: Store, tenant: str, of: Belongings) -> dict[str, object
         "interactions_by_id": [
             one for one in await store.interactions_by_id(tenant, [of.parked]) if one
         ],
+        "dispatches": [one for one in await store.dispatches(tenant, [of.parked]) if one],
         "pending of": await store.pending(named),
         "units": await store.units(tenant, of.answered.execution),
         "items": await store.items(tenant, unit, None, LIMIT),

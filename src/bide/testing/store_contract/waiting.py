@@ -343,7 +343,7 @@ class TestReplay:
 
 def _append(first: InteractionId, fence: int, items: list[NewInteraction]) -> Append:
     """An append that starts at an interaction."""
-    return Append(first.execution, fence, first.unit, first.item, tuple(items), True)
+    return Append(first.execution, fence, first.unit, first.item, tuple(items))
 
 
 def _close(of: InteractionId, fence: int, total: int) -> CloseUnit:
