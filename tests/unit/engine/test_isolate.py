@@ -38,7 +38,7 @@ def test_each_alone(size: int, poisons: set[int]) -> None:
     """Every good move is made once, in order; every bad one is answered in its place."""
     database = Database(poisons)
 
-    outcomes, _, left_ready, _ = isolate(batch(size), None, database.attempt)
+    outcomes, _, left_ready, *_ = isolate(batch(size), None, database.attempt)
 
     bad = {number for number in range(size) if number in poisons}
     assert database.taken == [number for number in range(size) if number not in bad]
