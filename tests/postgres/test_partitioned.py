@@ -20,6 +20,7 @@ from bide.testing.store_contract import (
     StoreFactory,
     TestAdmit,
     TestClaim,
+    TestDispatch,
     TestPark,
     TestPending,
     TestStream,
@@ -32,7 +33,7 @@ from tests.postgres.test_plans import PLANS, Planner, fill, nodes, statement
 from tests.servers.postgres import PostgresServer
 
 __all__ = [
-    "TestAdmit", "TestClaim", "TestPark", "TestPending", "TestStream", "TestTenantWall",
+    "TestAdmit", "TestClaim", "TestDispatch", "TestPark", "TestPending", "TestStream", "TestTenantWall",
     "TestUpkeep", "driver",
 ]  # fmt: skip
 
@@ -44,6 +45,7 @@ _TABLES = {
     "inputs": "execution",
     "units": "execution",
     "interactions": "execution",
+    "dispatches": "execution",
     "results": "execution",
     "journal": "execution",
     "rejects": "execution",
