@@ -17,6 +17,7 @@ its own: the schema `bide` in it is dropped.
 """
 
 import argparse
+import random
 import statistics
 import time
 from collections.abc import Iterable, Sequence
@@ -68,6 +69,8 @@ class Layout:
     open_table: bool = False
     beside: bool = False
     filled: int | None = None
+    #: Executions by tenant, for the lists of tenants that have few.
+    by_tenant: bool = False
 
 
 LAYOUTS = (
@@ -80,6 +83,7 @@ LAYOUTS = (
     Layout("due table, 50 % filled", due_table=True, filled=50),
     Layout("due and open tables, 50 % filled", due_table=True, open_table=True, filled=50),
     Layout("as released, payloads beside", beside=True),
+    Layout("as released, listed by tenant", by_tenant=True),
 )
 
 
@@ -195,7 +199,7 @@ class Run:
     def __init__(self, db: psycopg.Connection[Any], layout: Layout, payload: int) -> None:
         self._db = db
         self._layout = layout
-        self._body = b"x" * payload
+        self._body = random.Random(payload).randbytes(payload)  # or PostgreSQL compresses it
         self._new_id = ExecutionIds()
         db.execute("drop schema if exists bide cascade")
         db.execute("create schema bide")
@@ -207,6 +211,8 @@ class Run:
             db.execute(_OPEN_TABLE)
         if layout.beside:
             db.execute(_BESIDE)
+        if layout.by_tenant:
+            db.execute("create index on executions (tenant, id)")
         for (table,) in db.execute("select relname from pg_class where relkind = 'r' and"
                                    " relnamespace = 'bide'::regnamespace").fetchall():  # fmt: skip
             db.execute(f"alter table {table} set (autovacuum_enabled = off)".encode())
