@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from examples.children import ROOT, Child, DemoFailed, Service, leave_on_signals
 from examples.csv_payments import proof
-from examples.csv_payments.children import ROOT, Child, DemoFailed, Service, leave_on_signals
 
 APP = "examples.csv_payments:app"
 ENDED = {"SUCCEEDED", "FAILED", "DLQ", "CANCELLED"}

@@ -3,7 +3,7 @@
 httpcore opens and drives each connection; which one a request takes is decided here. The transport
 bounds connections by origin anyway, so a stack of idle ones per origin is all that a pool has to
 be, and taking one costs the same however many there are. (httpcore's own pool looks at each
-connection for each other one; 64 of them took several milliseconds a request.)
+connection for each other one.)
 """
 
 from __future__ import annotations

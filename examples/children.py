@@ -1,4 +1,4 @@
-"""The processes of the demo: started with a log each, and none of them outlives it."""
+"""The processes of a demo: started with a log each, and none of them outlives it."""
 
 import os
 import signal
@@ -14,7 +14,8 @@ from typing import NoReturn
 
 import httpx
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
+BIDE = Path(sys.executable).with_name("bide")
 
 
 class DemoFailed(Exception):
@@ -67,21 +68,32 @@ class Child:
 
 
 class Service:
-    """`bide serve` on one port and one file, which can be killed and started again."""
+    """`bide serve` on one port and one store, which can be killed and started again.
 
-    def __init__(self, app: str, *, folder: Path, children: ExitStack) -> None:
+    The store is a file in `folder` unless `store` names another one.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        *,
+        folder: Path,
+        children: ExitStack,
+        store: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "service.log"
-        bide = Path(sys.executable).with_name("bide")
-        store = f"sqlite:///{folder.resolve() / 'bide.db'}"
-        self._command = [str(bide), "serve", app, "--store", store, "--port", str(self.port)]
+        store = store or f"sqlite:///{folder.resolve() / 'bide.db'}"
+        self._command = [str(BIDE), "serve", app, "--store", store, "--port", str(self.port)]
         self._children = children
+        self._env = env
         self._child: Child | None = None
 
     def start(self, *, within_s: float = 30) -> None:
         """Start it, and wait until it takes work."""
-        child = self._child = Child("service", self._command, log=self.log)
+        child = self._child = Child("service", self._command, log=self.log, env=self._env)
         self._children.callback(child.stop)
         deadline = time.monotonic() + within_s
         while not self._is_ready():
