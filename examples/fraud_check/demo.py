@@ -124,7 +124,8 @@ async def run(options: argparse.Namespace, children: ExitStack) -> Proof:
         run_id = secrets.token_hex(4)
         executions = await asyncio.gather(*(api.submit(n, run_id) for n in range(options.n)))
         print(f"{options.n} charges are submitted to {service.url}", flush=True)
-        await _until_ended(api, service, executions, kill=options.kill)
+        await _until_answered(api, service, before, options.n, kill=options.kill)
+        await asyncio.gather(*(_until_ended(api, each) for each in executions))
         partner.stop(within_s=PATIENCE_S)
         return await prove(api, executions, before, last_line(partner.log))
 
@@ -184,29 +185,39 @@ async def prove(
         result == {"order_id": f"order-{n}", "held": decide(charge(n))["risk"] != "low"}
         for n, result in enumerate(results)
     )
-    once = sum([fact["what"] for fact in life["items"]].count("SUCCEEDED") == 1 for life in lives)
+    once = sum(
+        (facts.count("resumed"), facts.count("succeeded")) == (1, 1)
+        for facts in ([fact["what"] for fact in life["items"]] for life in lives)
+    )
     return Proof(len(executions), as_decided, once, dict(stored), tally)
 
 
-async def _until_ended(api: Api, service: Service, executions: list[str], *, kill: bool) -> None:
-    """Wait for every execution; kill the service when half of them have ended, if asked to."""
-    open_, moved_at = list(executions), time.monotonic()
-    while open_:
-        states = await asyncio.gather(*(api.state(each) for each in open_))
-        still = [
-            each for each, state in zip(open_, states, strict=True) if state["status"] not in ENDED
-        ]
-        if len(still) < len(open_):
-            moved_at = time.monotonic()
+async def _until_answered(
+    api: Api, service: Service, before: Counter[str], total: int, *, kill: bool
+) -> None:
+    """Wait until every charge has its answer; kill the service at half of them, if asked to."""
+    answered, moved_at = 0, time.monotonic()
+    while answered < total:
+        now = (await api.receipts() - before)["applied"]
+        if now > answered:
+            answered, moved_at = now, time.monotonic()
         elif time.monotonic() - moved_at > PATIENCE_S:
-            raise DemoFailed(f"nothing moved for {PATIENCE_S:g} s; see {service.log}")
-        if kill and len(still) < len(executions) / 2:
+            raise DemoFailed(f"{answered} of {total} are answered and no more; see {service.log}")
+        if kill and total / 2 <= answered < total:
             kill = False
             service.kill()
-            print(f"killed the service (SIGKILL) with {len(still)} charges open", flush=True)
+            print(f"killed the service (SIGKILL) with {answered} charges answered", flush=True)
             service.start()
-        open_ = still
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.02)
+
+
+async def _until_ended(api: Api, execution: str) -> None:
+    """Wait until an execution that was answered has ended."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (await api.state(execution))["status"] not in ENDED:
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"execution {execution} does not end")
+        await asyncio.sleep(0.1)
 
 
 @asynccontextmanager

@@ -207,6 +207,3 @@ class Settings(BaseSettings):
     webhook_timeout_ms: int = Field(
         default=15_000, ge=1, description="How long one webhook may take in all."
     )
-    webhook_connections: int = Field(
-        default=64, ge=1, le=4_096, description="Connections to one partner, at most."
-    )

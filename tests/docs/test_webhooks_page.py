@@ -12,7 +12,8 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from bide import Settings, Webhook
-from bide.transports.webhook.answers import RETRY_AFTER_MS_MAX, delivery_of
+from bide.runtime import dispatcher
+from bide.transports.webhook.answers import delivery_of
 from bide.transports.webhook.envelope import Envelope
 from bide.transports.webhook.signing import Signer, parse_keys
 from tests.processes import ROOT
@@ -87,4 +88,4 @@ def test_the_statuses_that_are_listed_are_the_definite_ones() -> None:
     }
 
     assert listed == definite
-    assert RETRY_AFTER_MS_MAX == 3_600_000
+    assert dispatcher._RETRY_AFTER_MAX_MS == 3_600_000

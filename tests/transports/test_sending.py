@@ -146,7 +146,7 @@ async def test_a_batch_stays_within_its_connections() -> None:
     async with listening(Partner(choose)) as partner:
         via = Webhook(partner.url)
         batch = [outgoing(via, interaction=InteractionId(EXECUTION, 1, i)) for i in range(60)]
-        async with opened(via, webhook_connections=3) as transport:
+        async with opened(via, dispatch_rows=3) as transport:
             deliveries = await transport.send(batch)
 
     assert [isinstance(each, Refused) for each in deliveries] == [bool(i % 2) for i in range(60)]
@@ -231,7 +231,7 @@ async def test_a_cancelled_batch_sends_nothing_more() -> None:
     async with listening(Partner(hang)) as partner:
         via = Webhook(partner.url)
         batch = [outgoing(via, interaction=InteractionId(EXECUTION, 1, i)) for i in range(5)]
-        async with opened(via, webhook_connections=1) as transport:
+        async with opened(via, dispatch_rows=1) as transport:
             sending = asyncio.create_task(transport.send(batch))
             await arrived.wait()
             sending.cancel()

@@ -12,8 +12,7 @@ from bide.spi.transport import Delivered, Delivery, Refused, Unclear
 #: Answers after which the same request would be refused again. 429 and 5xx ask for another try;
 #: so does everything else that says nothing about the request itself.
 _DEFINITE: Final = frozenset({400, 401, 403, 404, 405, 410, 422})
-#: A partner may ask for a rest, and not for a day: the deadline goes on.
-RETRY_AFTER_MS_MAX: Final = 3_600_000
+#: More seconds than this are as good as for ever; what is too long to wait, the dispatcher says.
 _RETRY_AFTER_DIGITS_MAX: Final = 9
 
 
@@ -42,4 +41,4 @@ def _retry_after(headers: Iterable[tuple[bytes, bytes]], now_ms: int) -> int | N
             return None
         # A date of HTTP is in GMT, also where it does not say so.
         rest = round(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1_000) - now_ms
-    return min(max(rest, 0), RETRY_AFTER_MS_MAX)
+    return max(rest, 0)

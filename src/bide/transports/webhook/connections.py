@@ -1,8 +1,8 @@
 """The connections that webhooks go out over: kept by origin, guarded, or through a proxy.
 
-httpcore opens and drives each connection; which one a request takes is decided here. The transport
-bounds connections by origin anyway, so a stack of idle ones per origin is all that a pool has to
-be, and taking one costs the same however many there are. (httpcore's own pool looks at each
+httpcore opens and drives each connection; which one a request takes is decided here. A process
+sends only so much to one endpoint at once, so a stack of idle ones per origin is all that a pool
+has to be, and taking one costs the same however many there are. (httpcore's own pool looks at each
 connection for each other one.)
 """
 
@@ -83,7 +83,7 @@ class Connections:
                 self._makers[url.scheme].create_connection,
                 httpcore.Origin(scheme, host, url.port),
             )
-            self._origins[url.origin] = _Origin(make, self._settings.webhook_connections)
+            self._origins[url.origin] = _Origin(make, self._settings.dispatch_rows)
         async with (
             self._origins[url.origin].connection() as connection,
             connection.stream(
