@@ -50,6 +50,8 @@ class Partner:
     hangs_up: bool = False
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
+    #: Connections that have ended.
+    ended: int = 0
     port: int = 0
     server_names: list[str | None] = field(default_factory=list)
 
@@ -65,6 +67,7 @@ class Partner:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            self.ended += 1
             await closed(writer)
 
     async def _answered(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import standardwebhooks
 
 from bide import DefinitionError, Secret, Webhook
 from bide.model.ids import InteractionId
-from bide.spi.transport import Delivered, Refused, Unclear
+from bide.spi.transport import Delivered, Outgoing, Refused, Unclear
+from bide.transports.webhook import connections
+from bide.transports.webhook import transport as transport_module
+from bide.transports.webhook.envelope import envelope
 from bide.transports.webhook.transport import WebhookTransport
 from tests.transports.partner import (
     Internet,
@@ -132,6 +136,21 @@ async def test_connections_are_used_again() -> None:
 
     assert len(partner.requests) == 100
     assert partner.connections == 1
+
+
+async def test_idle_connections_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partner that is not asked any more keeps no connection, and is connected to again later."""
+    monkeypatch.setattr(connections, "_IDLE_S", 0.05)
+    async with listening(Partner()) as partner:
+        via = Webhook(partner.url)
+        async with opened(via) as transport:
+            await transport.send([outgoing(via)])
+            async with asyncio.timeout(30):
+                while partner.ended == 0:
+                    await asyncio.sleep(0.01)
+            await transport.send([outgoing(via)])
+
+    assert partner.connections == 2
 
 
 async def test_a_batch_stays_within_its_connections() -> None:
@@ -312,6 +331,74 @@ async def test_a_proxy_is_used_only_when_it_is_set(
     assert connect.startswith("CONNECT partner.example:443 HTTP/1.1\r\n")
     assert "Proxy-Authorization: Basic " in connect
     assert len(partner.requests) == 2
+
+
+async def test_a_proxy_that_refuses_is_unclear() -> None:
+    """Nothing went out; the proxy's own words are not repeated."""
+    refusing = b"HTTP/1.1 403 planted\r\ncontent-length: 0\r\n\r\n"
+    async with listening(Partner(lambda _: refusing)) as proxy:
+        address = f"http://127.0.0.1:{proxy.port}"
+        delivery = await sent(Webhook("https://partner.example/x"), webhook_proxy=address)
+
+    assert delivery == Unclear("not sent: the proxy of BIDE_WEBHOOK_PROXY did not let it through")
+
+
+async def test_an_await_that_was_not_there_at_the_start_is_made_ready_when_it_is_sent() -> None:
+    """A request of a webhook that `open` did not see is sent, or says what is wrong with it."""
+    async with listening(Partner()) as partner:
+        fine, bad = Webhook(partner.url), Webhook("https://10.0.0.7/x")
+        async with opened() as transport:
+            [delivered] = await transport.send([outgoing(fine)])
+            [refused] = await transport.send([outgoing(bad)])
+
+    assert delivered == Delivered()
+    assert isinstance(refused, Unclear)
+    assert "10.0.0.7 is not on the public internet" in refused.message
+
+
+async def test_a_defect_is_the_delivery_of_one_request(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What goes wrong in here is told by its kind alone and does not stop the batch."""
+
+    def broken(outgoing: Outgoing, completion_url: str) -> bytes:
+        if outgoing.interaction.item == 1:
+            raise ZeroDivisionError(TOKEN)
+        return envelope(outgoing, completion_url)
+
+    monkeypatch.setattr(transport_module, "envelope", broken)
+    async with listening(Partner()) as partner:
+        via = Webhook(partner.url)
+        batch = [outgoing(via, interaction=InteractionId(EXECUTION, 1, i)) for i in range(3)]
+        async with opened(via) as transport:
+            deliveries = await transport.send(batch)
+
+    assert deliveries == [Delivered(), Unclear("not sent: ZeroDivisionError"), Delivered()]
+    assert "ZeroDivisionError" in caplog.text
+    assert TOKEN not in caplog.text
+
+
+async def test_the_apps_secrets_may_lie_in_a_file(tmp_path: Path) -> None:
+    """One a line, each of which signs."""
+    (tmp_path / "secrets").write_text(f"{SECRET}\n{OLDER_SECRET}\n")
+    async with listening(Partner()) as partner:
+        await sent(
+            Webhook(partner.url), webhook_secrets=None, webhook_secrets_file=tmp_path / "secrets"
+        )
+
+    [request] = partner.requests
+    assert len(request.headers["webhook-signature"].split(" ")) == 2
+
+
+async def test_without_the_extra_the_start_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One line names the extra."""
+    monkeypatch.setitem(sys.modules, "standardwebhooks", None)
+
+    with pytest.raises(DefinitionError, match=r'pip install "bide\[webhook\]"'):
+        async with opened(Webhook("https://partner.example/x")):
+            pass
 
 
 async def _pumped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
