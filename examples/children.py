@@ -86,7 +86,8 @@ class Service:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "service.log"
         store = store or f"sqlite:///{folder.resolve() / 'bide.db'}"
-        self._command = [str(BIDE), "serve", app, "--store", store, "--port", str(self.port)]
+        where = ["--store", store, "--migrate", "--port", str(self.port)]
+        self._command = [str(BIDE), "serve", app, *where]
         self._children = children
         self._env = env
         self._child: Child | None = None

@@ -50,6 +50,8 @@ class Proof:
     stored: dict[str, int]
     #: What the partner did and was told.
     partner: dict[str, Any]
+    #: What the service logged as an error.
+    errors: int
 
     def faults(self) -> list[str]:
         """Say what is not as it has to be; nothing for a good run."""
@@ -64,6 +66,7 @@ class Proof:
             "an answer was not admitted exactly once": self.stored.get("applied") != self.charges,
             "a callback was refused": not set(told) <= {"applied", "duplicate"},
             "a callback got no receipt": told.total() < self.charges,
+            "the service logged an error": self.errors > 0,
         }
         return [fault for fault, found in checks.items() if found]
 
@@ -127,12 +130,13 @@ async def run(options: argparse.Namespace, children: ExitStack) -> Proof:
         await _until_answered(api, service, before, options.n, kill=options.kill)
         await asyncio.gather(*(_until_ended(api, each) for each in executions))
         partner.stop(within_s=PATIENCE_S)
-        return await prove(api, executions, before, last_line(partner.log))
+        tally = json.loads(lines_of(partner.log)[-1])
+        return await prove(api, executions, before, tally, lines_of(service.log))
 
 
-def last_line(log: Path) -> dict[str, Any]:
-    """What a process said when it ended."""
-    return dict(json.loads(log.read_text(encoding="utf-8").splitlines()[-1]))
+def lines_of(log: Path) -> list[str]:
+    """What a process has said."""
+    return log.read_text(encoding="utf-8").splitlines()
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -171,7 +175,11 @@ def start_partner(env: dict[str, str], folder: Path, children: ExitStack) -> Chi
 
 
 async def prove(
-    api: Api, executions: list[str], before: Counter[str], tally: dict[str, Any]
+    api: Api,
+    executions: list[str],
+    before: Counter[str],
+    tally: dict[str, Any],
+    log: list[str],
 ) -> Proof:
     """Read results and timelines, and compare them with what the partner decided."""
     results = await asyncio.gather(
@@ -189,7 +197,8 @@ async def prove(
         (facts.count("resumed"), facts.count("succeeded")) == (1, 1)
         for facts in ([fact["what"] for fact in life["items"]] for life in lives)
     )
-    return Proof(len(executions), as_decided, once, dict(stored), tally)
+    errors = sum('"level": "error"' in line for line in log)
+    return Proof(len(executions), as_decided, once, dict(stored), tally, errors)
 
 
 async def _until_answered(

@@ -4,6 +4,7 @@ The partner knows the wire contract alone. The long form of these tests, a thous
 `python -m examples.fraud_check.demo`, with `--store` for PostgreSQL and `--kill` for a crash.
 """
 
+import asyncio
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,17 +16,27 @@ from tests.processes import IMPATIENT
 pytestmark = pytest.mark.process
 
 
-@pytest.mark.parametrize("options", [[], ["--kill"]], ids=["calm", "killed"])
-async def test_every_charge_is_booked_once(
-    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("store", "options"),
+    [("sqlite", []), ("sqlite", ["--kill"]), ("postgres", [])],
+    ids=["sqlite", "sqlite, killed", "postgres"],
+)
+def test_every_charge_is_booked_once(
+    store: str,
+    options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Requests that fail first, callbacks that come twice or early, and a kill change nothing."""
     for name, value in IMPATIENT.items():
         monkeypatch.setenv(name, value)
     arguments = ["-n", "80", "--folder", str(tmp_path), *options]
+    if store == "postgres":
+        arguments += ["--store", request.getfixturevalue("postgres_store")]
 
     with ExitStack() as children:
-        proof = await run(options_of(arguments), children)
+        proof = asyncio.run(run(options_of(arguments), children))
 
     assert proof.faults() == []
     assert proof.partner["failed"] > 0
