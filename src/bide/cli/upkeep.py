@@ -56,10 +56,21 @@ def _differs(address: str, schema: Schema) -> str:
     )
 
 
-def doctor(app: AppOption = None, store: StoreOption = None, json: JsonOption = False) -> None:
+def doctor(
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also ask the addresses that partners answer at.")
+    ] = False,
+    app: AppOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
     """Check everything that would keep an await from working, and whom this deploy would hold."""
     try:
         checks = with_service(Target(app, store, json=json), _examined, creates=True)
+        if probe:
+            from bide.cli.probe import probe as look  # brings the HTTP client
+
+            checks += run(look(find_app(app, store)))
     except Exception as error:
         if not is_expected(error):
             raise

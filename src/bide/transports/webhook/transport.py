@@ -187,7 +187,8 @@ class WebhookTransport:
         if why is not None:
             raise DefinitionError(f"{name}: nothing can be sent to {url.origin}: {why}")
         headers = tuple((key, _header(key, value)) for key, value in via.headers.items())
-        return _Partner(url, self._completion_url(name, via), self._signer(name, via), headers)
+        callback = completion_url(name, via, self._settings)
+        return _Partner(url, callback, self._signer(name, via), headers)
 
     def _signer(self, name: str, via: Webhook) -> Signer:
         own = [read_secret(each, parse_keys) for each in via.secrets]
@@ -199,24 +200,30 @@ class WebhookTransport:
             )
         return Signer(own if shared is None else [shared])
 
-    def _completion_url(self, name: str, via: Webhook) -> str:
-        if via.callback is not None:
-            return via.callback
-        base = self._settings.callback_base_url
-        if not base:
-            raise DefinitionError(
-                f"{name}: partners are not told where to answer; "
-                "set BIDE_CALLBACK_BASE_URL, or write Webhook(..., callback=...)"
-            )
-        parse_url("BIDE_CALLBACK_BASE_URL", base)
-        return base.rstrip("/") + COMPLETION_PATH
-
     def _complaint(self, name: str, via: Webhook) -> DefinitionError | None:
         try:
             self._prepared(name, via)
         except DefinitionError as error:
             return error
         return None
+
+
+def completion_url(name: str, via: Webhook, settings: Settings) -> str:
+    """Where a partner is told to post its answer; `name` is what messages call the await.
+
+    Raises:
+        DefinitionError: neither the await nor the settings say so, or not as an address.
+    """
+    if via.callback is not None:
+        return via.callback
+    base = settings.callback_base_url
+    if not base:
+        raise DefinitionError(
+            f"{name}: partners are not told where to answer; "
+            "set BIDE_CALLBACK_BASE_URL, or write Webhook(..., callback=...)"
+        )
+    parse_url("BIDE_CALLBACK_BASE_URL", base)
+    return base.rstrip("/") + COMPLETION_PATH
 
 
 def egress_of(settings: Settings) -> Egress:
