@@ -148,6 +148,19 @@ async def test_a_missing_secret_of_an_await_stops_the_start(sending: Callable[..
         await sending(asks).start()
 
 
+async def test_an_api_without_workers_needs_no_secret(
+    sending: Callable[..., App], partner: Partner
+) -> None:
+    """What only workers need is a remark where none run, and a failure to `doctor`."""
+    app = sending(flow(partner.url), webhook_secrets=None)
+    async with app.running(workers=False):
+        ready, examined = await app.service.checks(), await app.service.examine()
+
+    for checks, is_warning in ((ready, True), (examined, False)):
+        [missing] = [each for each in checks if "there is no secret" in each.message]
+        assert missing.warning is is_warning
+
+
 async def test_the_development_switch_is_shown(
     sending: Callable[..., App], partner: Partner
 ) -> None:

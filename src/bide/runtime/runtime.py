@@ -181,12 +181,13 @@ class Runtime:
     def _is_running_here(self, execution: ExecutionId) -> bool:
         return self.worker is not None and self.worker.holds(execution)
 
-    async def _checks(self) -> list[Check]:
+    async def _checks(self, for_workers: bool) -> list[Check]:
         dispatcher = self.dispatcher.checks() if self.dispatcher else []
-        return [*self._worker_checks(), *await self._transport_checks(), *dispatcher]
+        return [*self._worker_checks(), *await self._transport_checks(for_workers), *dispatcher]
 
-    async def _transport_checks(self) -> list[Check]:
-        """What would keep interactions from leaving, also where others send them."""
+    async def _transport_checks(self, for_workers: bool) -> list[Check]:
+        """What would keep interactions from leaving; a remark only where others send them."""
+        is_sender = for_workers or self.dispatcher is not None
         found: list[Check] = []
         for transport in self._transports.values():
             try:
@@ -198,7 +199,7 @@ class Runtime:
                 Check(
                     name="transport",
                     ok=False,
-                    warning=not each.is_fatal,
+                    warning=not (each.is_fatal and is_sender),
                     message=f"{each.subject}: {each.message}",
                 )
                 for each in problems

@@ -56,7 +56,7 @@ class Operations:
         admission: Admission,
         settings: Settings,
         new_id: Callable[[], ExecutionId],
-        runtime_checks: Callable[[], Awaitable[list[Check]]],
+        runtime_checks: Callable[[bool], Awaitable[list[Check]]],
         deploys: Deploys,
         tokens: TokenDesk,
         clock: Clock,

@@ -124,8 +124,12 @@ class Operating(Operations):
             fingerprints=self._plans.fingerprints_of(plan),
         )
 
-    async def checks(self) -> list[Check]:
-        """Everything that would keep an await from working (`bide doctor`, readiness)."""
+    async def checks(self, *, for_workers: bool = False) -> list[Check]:
+        """Everything that would keep an await from working (`bide doctor`, readiness).
+
+        A process that serves the API alone is ready without what only workers need, such as the
+        secrets of webhooks; `for_workers` judges it as one that runs them.
+        """
         try:
             info = await self._store.info()
             asked = self._clock()
@@ -138,7 +142,7 @@ class Operating(Operations):
         return [
             Check(name="store", ok=True, message=version),
             _of_clocks(now, ahead),
-            *await self._runtime_checks(),
+            *await self._runtime_checks(for_workers),
         ]
 
     async def examine(self) -> list[Check]:
@@ -146,7 +150,7 @@ class Operating(Operations):
 
         For `bide doctor`.
         """
-        checks = await self.checks()
+        checks = await self.checks(for_workers=True)
         if not all(check.ok or check.warning for check in checks):
             return checks
         checks += await self._store.examine()
