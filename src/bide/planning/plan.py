@@ -188,6 +188,10 @@ class Plan:
         return frozenset(key for step in self.steps() for _, key in step.wants)
 
     @cached_property
+    def _awaits_by_object(self) -> Mapping[int, PlanAwait]:
+        return {id(found.boundary): found for found in self.awaits()}
+
+    @cached_property
     def _awaits_by_id(self) -> Mapping[str, PlanAwait]:
         return {boundary.id: boundary for boundary in self.awaits()}
 
@@ -205,7 +209,7 @@ class Plan:
 
     def await_of(self, boundary: Await[Any, Any, Any]) -> PlanAwait | None:
         """Find an authored await: this very object, not one that is equal."""
-        return next((found for found in self.awaits() if found.boundary is boundary), None)
+        return self._awaits_by_object.get(id(boundary))
 
     def by_name(self, name_or_id: str) -> PlanStep | PlanAwait | None:
         """Find a step or an await by id, by an id that it had before, or by name."""

@@ -166,7 +166,9 @@ class Committer:
         Raises:
             StoreUnavailable: nothing of it was written.
         """
-        return (await self.commit_many((move,)))[0]
+        if self.is_full:
+            await self._wait_for_room()
+        return (await self._queued((move,)))[0]
 
     async def commit_many(self, moves: Sequence[Move]) -> list[Outcome]:
         """Commit moves together; a caller that is cancelled meanwhile disturbs nobody.
@@ -176,11 +178,14 @@ class Committer:
         """
         if self.is_full:
             await self._wait_for_room()
+        return await self._queued(moves)
+
+    def _queued(self, moves: Sequence[Move]) -> "asyncio.Future[list[Outcome]]":
         if self._closed:
             raise StoreUnavailable("the app is stopping; try again")
         future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
         self.add(moves, partial(_settle, future))
-        return await future
+        return future
 
     async def _wait_for_room(self) -> None:
         while self.is_full and not self._closed:

@@ -13,7 +13,7 @@ def check_text(text: str, longest: int = NAME_MAX) -> str | None:
         return f"has {len(text)} characters, at most {longest} are allowed"
     if "\0" in text:
         return "holds the character NUL"
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         return "holds half a character (a lone surrogate)"
     return None
 
