@@ -19,7 +19,7 @@ from bide.stores.postgres.connection import connect
 from bide.stores.sqlite.connection import open_writer
 
 KEYS = [
-    "workload", "store", "n", "per_second", "limit_per_second", "latency_ms", "rss_mib",
+    "workload", "store", "n", "per_second", "limit_per_second", "cpu_us", "latency_ms", "rss_mib",
     "bytes_per_parked",
 ]  # fmt: skip
 TABLES = ("executions", "inputs", "units", "interactions", "journal", "results")
@@ -86,6 +86,7 @@ def test_json_has_the_agreed_keys(
     assert (figure["workload"], figure["n"]) == (workload, 40)
     assert figure["per_second"] > 0
     assert figure["limit_per_second"] > 0
+    assert figure["cpu_us"] > 0
     assert set(figure["latency_ms"]) == {"p50", "p99"}
     assert figure["rss_mib"] > 10
     assert (figure["bytes_per_parked"] is not None) == (workload == "park-resume")

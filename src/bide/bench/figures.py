@@ -27,6 +27,9 @@ class Figure:
     n: int
     per_second: float
     limit_per_second: float | None
+    #: Microseconds of the processor that this process spent on each, in all of its threads. Unlike
+    #: the rate it hardly depends on what else the machine is doing.
+    cpu_us: float
     latency_ms: Latency | None
     rss_mib: float
     bytes_per_parked: float | None

@@ -17,7 +17,7 @@ from bide.bench import pipelines, workloads
 from bide.bench.databases import SQLITE, file_of, is_on_disk, old_snapshot, size_of
 from bide.bench.figures import Figure, Latency, WrongResult, latency, rate, rss_mib
 from bide.bench.limit import limit_items, limit_park_resume, limit_submit
-from bide.bench.workloads import Load
+from bide.bench.workloads import Load, Run
 from bide.errors import BideError
 from bide.runtime.process import loop_factory, tune_collector
 from bide.stores.address import shown
@@ -58,6 +58,7 @@ def measure(job: Job) -> Figure:
         n=job.load.n,
         per_second=rate(job.load.n, driven.seconds),
         limit_per_second=limit,
+        cpu_us=round(driven.cpu_seconds / job.load.n * 1e6, 1),
         latency_ms=driven.latency,
         rss_mib=driven.rss_mib,
         bytes_per_parked=per_parked,
@@ -68,14 +69,15 @@ class Driven(NamedTuple):
     """What the process that ran the workload says of it."""
 
     seconds: float
+    cpu_seconds: float
     latency: Latency | None
     rss_mib: float
 
 
 def drive(store: str, job: Job) -> Driven:
     """Run one workload in this process."""
-    seconds, taken = run(_drive(store, job))
-    return Driven(seconds, taken, rss_mib())
+    done, taken = run(_drive(store, job))
+    return Driven(done.seconds, done.cpu_seconds, taken, rss_mib())
 
 
 def measure_parked(store: str, load: Load) -> float:
@@ -126,7 +128,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-async def _drive(store: str, job: Job) -> tuple[float, Latency | None]:
+async def _drive(store: str, job: Job) -> tuple[Run, Latency | None]:
     app = _app(store)
     async with app.running(), old_snapshot(store) if job.old_snapshot else nullcontext():
         if job.workload == "items":
@@ -137,8 +139,8 @@ async def _drive(store: str, job: Job) -> tuple[float, Latency | None]:
             done = await workloads.park_resume(app, job.load)
             if not job.load.sleepers:
                 alone = await workloads.idle(app, min(_IDLE, job.load.n), job.load)
-                return done.seconds, latency(alone)
-    return done.seconds, latency(done.latencies)
+                return done, latency(alone)
+    return done, latency(done.latencies)
 
 
 async def _park(store: str, load: Load) -> None:

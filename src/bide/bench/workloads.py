@@ -38,10 +38,24 @@ _FRAME_BYTES = 42
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run took, in seconds."""
+    """What one run took: seconds by the clock, seconds of the processor in all threads, latencies."""
 
     seconds: float
+    cpu_seconds: float
     latencies: list[float]
+
+
+class _Stopwatch:
+    """Runs from when it is made."""
+
+    def __init__(self) -> None:
+        self._clock = time.perf_counter()
+        self._cpu = time.process_time()
+
+    def run(self, latencies: list[float]) -> Run:
+        """What it shows now."""
+        seconds, cpu_seconds = time.perf_counter() - self._clock, time.process_time() - self._cpu
+        return Run(seconds, cpu_seconds, latencies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +90,9 @@ async def park_resume(app: App, load: Load) -> Run:
             latencies.append(took)
 
     await _warm_up(lambda number: _cycle(app, Parcel(number=number, note=load.note)), load)
-    seconds = await _in_lanes(cycle, load)
-    return Run(seconds, latencies)
+    watch = _Stopwatch()
+    await _in_lanes(cycle, load)
+    return watch.run(latencies)
 
 
 async def idle(app: App, count: int, load: Load) -> list[float]:
@@ -113,7 +128,9 @@ async def submit(app: App, load: Load) -> Run:
 
     await _warm_up(run, load)
     latencies.clear()
-    return Run(await _in_lanes(run, load), latencies)
+    watch = _Stopwatch()
+    await _in_lanes(run, load)
+    return watch.run(latencies)
 
 
 async def _cycle(app: App, parcel: Parcel) -> float:
@@ -127,7 +144,7 @@ async def _cycle(app: App, parcel: Parcel) -> float:
 
 async def _unit(app: App, load: Load) -> Run:
     latencies: list[float] = []
-    started = time.perf_counter()
+    watch = _Stopwatch()
     execution = await app.submit(pipelines.items, Batch(count=load.n, note=load.note))
     questions = await execution.parked(pipelines.item_answer, timeout=_PENDING_WAIT_S)
     first = questions[0]
@@ -152,19 +169,17 @@ async def _unit(app: App, load: Load) -> Run:
 
     await asyncio.gather(*(client(calls[at::_CALLS_AT_ONCE]) for at in range(_CALLS_AT_ONCE)))
     _expect(await execution.result(timeout=_PENDING_WAIT_S), load.n)
-    return Run(time.perf_counter() - started, latencies)
+    return watch.run(latencies)
 
 
-async def _in_lanes(run: Callable[[int], Awaitable[Any]], load: Load) -> float:
-    """Run every number, each lane one after another; gives the seconds that all took."""
+async def _in_lanes(run: Callable[[int], Awaitable[Any]], load: Load) -> None:
+    """Run every number, each lane one after another."""
 
     async def lane(first: int) -> None:
         for number in range(first, load.n, load.lanes):
             await run(number)
 
-    started = time.perf_counter()
     await asyncio.gather(*(lane(first) for first in range(min(load.lanes, load.n))))
-    return time.perf_counter() - started
 
 
 async def _warm_up(run: Callable[[int], Awaitable[Any]], load: Load) -> None:

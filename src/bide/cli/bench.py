@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _LABELS = {"park-resume": "W1", "items": "W2", "submit": "W3"}
 _LEGEND = """\
 limit: the same rows by set-based SQL straight through the driver, in this run
+cpu us: of the processor, in all threads of this process, for each execution or item
 latency: W1 answer to result, one at a time; W2 a call with 1,000 answers; W3 submit, under load"""
 _N = {"park-resume": 20_000, "items": 10_000, "submit": 20_000}
 _ITEM_COUNTS = (1_000, 10_000, 100_000)
@@ -122,7 +123,17 @@ def _measured(job: Job) -> Figure:
 
 
 def _print(figures: list[Figure]) -> None:
-    numbers = ("n", "a second", "limit", "of it", "p50 ms", "p99 ms", "MiB", "bytes parked")
+    numbers = (
+        "n",
+        "a second",
+        "limit",
+        "of it",
+        "cpu us",
+        "p50 ms",
+        "p99 ms",
+        "MiB",
+        "bytes parked",
+    )
     output.print_table(
         "workload",
         *numbers,
@@ -133,6 +144,7 @@ def _print(figures: list[Figure]) -> None:
                 Text(f"{figure.per_second:,.0f}", style="bold"),
                 _number(figure.limit_per_second),
                 _ratio(figure),
+                _number(figure.cpu_us),
                 _number(figure.latency_ms.p50 if figure.latency_ms else None, 2),
                 _number(figure.latency_ms.p99 if figure.latency_ms else None, 2),
                 _number(figure.rss_mib),
