@@ -1,35 +1,15 @@
 """The rows that one commit concerns: as they were read, and as its moves have changed them.
 
-A store loads what `needs` names, in the one lock order (correlation keys, submit keys, units,
-interactions with their dispatches, executions, each ascending), lets `bide.engine.fold` decide, and writes what came out: new rows,
-changed rows, and rows that are only ever appended. It holds no policy of its own.
+A store loads what `Needs` names, in the one lock order (correlation keys, submit keys, units,
+interactions with their dispatches, executions, each ascending), lets `bide.engine.fold` decide, and
+writes what came out: new rows, changed rows, and rows that are only ever appended. It holds no
+policy of its own.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from bide.engine.decision import Decision, Rerouted
-from bide.engine.moves import (
-    Admit,
-    AdmitByKey,
-    Append,
-    AskAgain,
-    Assign,
-    Cancel,
-    CloseBehind,
-    CloseUnit,
-    Expire,
-    ExpireEarly,
-    ExpireUnit,
-    Fail,
-    Move,
-    Park,
-    Redrive,
-    Release,
-    SettleDispatch,
-    Submit,
-    TakeOver,
-)
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, UnitId
 from bide.model.records import (
     Correlation,
@@ -72,14 +52,13 @@ class ItemRange(NamedTuple):
 
 
 class Needs:
-    """Which rows a batch of moves concerns."""
+    """Which rows a batch of moves concerns; `bide.engine.rules` says which."""
 
     __slots__ = (
         "correlations", "current_unit_of", "executions", "interactions", "keys", "ranges", "units",
     )  # fmt: skip
 
-    def __init__(self, moves: Iterable[Move]) -> None:
-        """Collect the paths that `moves` name."""
+    def __init__(self) -> None:
         self.correlations: set[CorrelationKey] = set()
         self.keys: set[Key] = set()
         self.units: set[UnitId] = set()
@@ -89,60 +68,9 @@ class Needs:
         self.current_unit_of: set[ExecutionId] = set()
         #: Items that a replayed source may have stored; their requests are needed as well.
         self.ranges: list[ItemRange] = []
-        for move in moves:
-            self._add(move)
 
-    def _add(self, move: Move) -> None:
-        kind = type(move)
-        if kind is Submit:
-            assert isinstance(move, Submit)
-            # Its own id too: a submit that is repeated after an unknown outcome is known by it.
-            self.executions.add(move.execution)
-            if move.key is not None:
-                self.keys.add((move.tenant, move.pipeline, move.key))
-            return
-        if isinstance(move, Admit | Expire | CloseBehind | Assign | SettleDispatch):
-            self._add_interaction(move.interaction)
-            return
-        if isinstance(move, AdmitByKey | ExpireEarly):
-            self.correlations.add(move.key)
-            return
-        if isinstance(move, ExpireUnit):
-            self.units.add(move.unit)
-            self.executions.add(move.unit.execution)
-            return
-        if isinstance(move, AskAgain):
-            interaction = move.interaction
-            self.interactions |= {interaction, next_generation(interaction)}
-            self.units.add(UnitId(interaction.execution, interaction.unit))
-            self.executions.add(interaction.execution)
-            if move.correlation is not None:
-                self.correlations.add(move.correlation)
-            return
-        assert not isinstance(move, Submit)
-        self.executions.add(move.execution)
-        if kind is Park:
-            assert isinstance(move, Park)
-            if move.interaction.correlation is not None:
-                self.correlations.add(move.interaction.correlation)
-        elif isinstance(move, Append | CloseUnit | TakeOver):
-            unit = UnitId(move.execution, move.unit)
-            self.units.add(unit)
-            if isinstance(move, Append):
-                stop = move.first_item + len(move.items)
-                self.ranges.append(ItemRange(unit, move.first_item, stop))
-                self.correlations.update(
-                    item.correlation for item in move.items if item.correlation is not None
-                )
-            elif isinstance(move, TakeOver):
-                self.correlations.update(move.keys())
-        elif isinstance(move, Redrive):
-            if move.name is not None:
-                self.keys.add((move.tenant, redrive_scope(move.pipeline), move.name))
-        elif isinstance(move, Fail | Cancel | Release):
-            self.current_unit_of.add(move.execution)
-
-    def _add_interaction(self, interaction: InteractionId) -> None:
+    def add_interaction(self, interaction: InteractionId) -> None:
+        """Add an interaction, its unit and its execution."""
         self.interactions.add(interaction)
         self.units.add(UnitId(interaction.execution, interaction.unit))
         self.executions.add(interaction.execution)
@@ -160,7 +88,7 @@ class Needs:
     def follow(self, correlation: Correlation) -> None:
         """Add what a correlation row names; a store calls this for each that it has read."""
         if correlation.holder is not None:
-            self._add_interaction(correlation.holder)
+            self.add_interaction(correlation.holder)
 
 
 class Table(Generic[K, R]):

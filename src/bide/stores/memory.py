@@ -18,6 +18,7 @@ from bide.engine.dispatching import DispatchOffer, RouteOffer
 from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches
 from bide.engine.moves import Claimed, Handover, Move, ToSend
 from bide.engine.rows import Key, Needs, Rows
+from bide.engine.rules import needs_of
 from bide.engine.running import ClaimOffer
 from bide.engine.settling import taken
 from bide.engine.waiting import holds
@@ -245,7 +246,7 @@ class MemoryStore:
         now = self._commit_time()
 
         def attempt(part: Sequence[Move], offer: Handover | None) -> Transacted:
-            rows = self.data.load(Needs(part))
+            rows = self.data.load(needs_of(part))
             made = fold(part, rows, now, offer)
             self.data.write(rows)
             return made

@@ -8,6 +8,7 @@ from bide.engine.dispatching import DispatchOffer
 from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches
 from bide.engine.moves import Claimed, Handover, Move, ToSend
 from bide.engine.rows import Needs, Rows, Table
+from bide.engine.rules import needs_of
 from bide.engine.running import ClaimOffer
 from bide.model.ids import ExecutionId, InteractionId, UnitId
 from bide.model.records import Correlation, Dispatch, Execution, SubmitKey, Unit
@@ -40,7 +41,7 @@ async def make(
     Raises:
         Race: another transaction has come between.
     """
-    rows = await _load(transaction, Needs(moves))
+    rows = await _load(transaction, needs_of(moves))
     now = await transaction.now()
     made = fold(moves, rows, now, handover)
     await write(transaction, rows, now)

@@ -20,6 +20,7 @@ from bide.engine.dispatching import DispatchOffer, RouteOffer
 from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches
 from bide.engine.moves import Claimed, Handover, Move, ToSend
 from bide.engine.rows import Needs, Rows
+from bide.engine.rules import needs_of
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
@@ -490,7 +491,7 @@ def _in_savepoint(
 def _make(
     db: apsw.Connection, now: int, moves: Sequence[Move], handover: Handover | None
 ) -> Transacted:
-    rows = _load(db, Needs(moves))
+    rows = _load(db, needs_of(moves))
     made = fold(moves, rows, now, handover)
     _write(db, rows)
     return made
