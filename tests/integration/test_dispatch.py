@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +39,14 @@ def many(via: Webhook, **options: Any) -> tuple[Await[Any, Any, Any], Pipeline[A
     """A pipeline that asks once per item."""
     asked: Await[Any, Any, Any] = Await("Ask each", int, str, via=via, timeout="1d", **options)
     return asked, Pipeline("many", int).then(numbers).wait(asked).then(gathered)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgres":
+        url: str = request.getfixturevalue("postgres_tables")
+        return url
+    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/bide.db"
 
 
 @pytest.fixture
@@ -465,8 +474,14 @@ async def test_retry_after(sending: Callable[..., App], partner: Partner) -> Non
 # --- who sends --------------------------------------------------------------------------------
 
 
-async def test_two_processes_share_the_work(file: str) -> None:
-    """Two dispatchers on one file send every request once between them."""
+@pytest.mark.parametrize("shared", ["sqlite", "postgres"])
+async def test_two_processes_share_the_work(
+    shared: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Two dispatchers on one store send every request once between them."""
+    file = f"sqlite:///{tmp_path}/bide.db"
+    if shared == "postgres":
+        file = request.getfixturevalue("postgres_tables")
     _, flow = many(webhook())
     partners = Partner(), Partner()
     apps = [

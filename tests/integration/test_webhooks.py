@@ -4,8 +4,10 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
+import pytest
 from pydantic import SecretStr
 from standardwebhooks import Webhook as Verifier
 
@@ -60,6 +62,14 @@ class Provider:
             told = await self.callbacks.post(asked["callback"]["completionUrl"], json=completion)
             self.statuses[told.status_code] += 1
         return answer(200)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgres":
+        url: str = request.getfixturevalue("postgres_tables")
+        return url
+    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/bide.db"
 
 
 async def test_a_stream_round_trips(store: str) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from bide.engine.dispatching import DispatchOffer, RouteOffer
 from bide.engine.moves import (
     Append,
     Boundary,
     Cancel,
     CloseBehind,
     CloseUnit,
+    Denied,
     Expire,
     Failure,
     Finish,
@@ -19,10 +21,13 @@ from bide.engine.moves import (
     OpenUnit,
     Outcome,
     Park,
+    Postponed,
     Received,
     Refused,
     Retry,
+    Sent,
     Settled,
+    SettleDispatch,
 )
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
@@ -64,6 +69,10 @@ class Scene:
     started_at: int
     #: Completions that were told to be applied, each of which has to stay.
     applied: list[bytes] = field(default_factory=list)
+    #: Its requests have to be sent.
+    sends: bool = False
+    #: Under which fence a dispatcher has its request.
+    dispatch_fence: int = 0
 
     @property
     def asked(self) -> InteractionId:
@@ -77,7 +86,7 @@ class Scene:
 
     @property
     def boundary(self) -> Boundary:
-        return Boundary("decide", 1, self.fingerprint, True)
+        return Boundary("decide", 1, self.fingerprint, not self.sends)
 
     async def do(self, move: Move) -> Outcome:
         return await self.driver.one(move)
@@ -119,7 +128,27 @@ async def last_item(scene: Scene) -> None:
     expect(await close(scene), Moved)
 
 
+async def to_be_sent(scene: Scene) -> None:
+    """It waits for one answer, to a request that is still to be sent."""
+    scene.sends = True
+    expect(await park(scene), Moved)
+
+
+async def being_sent(scene: Scene) -> None:
+    """A dispatcher is sending its request."""
+    await to_be_sent(scene)
+    [claimed] = await scene.driver.store.claim_dispatches(_sending(scene, "dispatcher-1"))
+    scene.dispatch_fence = claimed.dispatch.fence
+
+
+def _sending(scene: Scene, owner: str) -> DispatchOffer:
+    route = RouteOffer(scene.fingerprint, "orders", "decide", LIMIT, LEASE_MS, 9)
+    return DispatchOffer(owner, (route,))
+
+
+DISPATCH_STAGES: dict[str, Stage] = {"to be sent": to_be_sent, "being sent": being_sent}
 STAGES: dict[str, Stage] = {
+    **DISPATCH_STAGES,
     "running": running, "parked": parked, "reading": reading, "last item": last_item,
 }  # fmt: skip
 
@@ -194,6 +223,41 @@ async def close_behind(scene: Scene) -> Outcome:
     return next((one for one in outcomes if isinstance(one, Settled)), Refused("nothing is open"))
 
 
+async def send(scene: Scene) -> Outcome:
+    """Another dispatcher, once the lease of the first has run out."""
+    scene.past(LEASE_MS)
+    claimed = await scene.driver.store.claim_dispatches(_sending(scene, "dispatcher-2"))
+    return Settled(scene.asked) if claimed else Refused("nothing is to be sent")
+
+
+async def _settled(scene: Scene, result: Sent | Denied | Postponed) -> Outcome:
+    return await scene.do(SettleDispatch(scene.asked, scene.dispatch_fence, result))
+
+
+async def sent(scene: Scene) -> Outcome:
+    return await _settled(scene, Sent())
+
+
+async def denied(scene: Scene) -> Outcome:
+    return await _settled(scene, Denied("http-404", "Not Found"))
+
+
+async def postponed(scene: Scene) -> Outcome:
+    return await _settled(scene, Postponed("busy", MINUTE, 9))
+
+
+#: What may befall a request that has to be sent.
+DISPATCH_MOVES: dict[str, Callable[[Scene], Awaitable[Outcome]]] = {
+    "send": send,
+    "sent": sent,
+    "denied": denied,
+    "postponed": postponed,
+    "admit": admit,
+    "admit a failure": admit_failure,
+    "expire": expire,
+    "cancel": cancel,
+    "close behind": close_behind,
+}
 MOVES: dict[str, Callable[[Scene], Awaitable[Outcome]]] = {
     "park": park,
     "append": append,
@@ -272,7 +336,7 @@ class Table:
 
     async def run(self, scene: Scene, move: str, mishap: Mishap) -> Outcome:
         """Make a move, with what befalls it; gives what is known of it in the end."""
-        act = MOVES[move]
+        act = (MOVES | DISPATCH_MOVES)[move]
         if mishap is Mishap.CRASH:
             await act(scene)
             await self.restart()

@@ -5,6 +5,7 @@ tried, and not only the two orders of two commits.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -25,6 +26,7 @@ from bide.testing.store_contract import StoreFactory, check_invariants
 from bide.testing.store_contract.harness import (
     TENANT,
     Driver,
+    Stream,
     answer,
     answer_by_key,
     asking,
@@ -32,7 +34,15 @@ from bide.testing.store_contract.harness import (
     correlated,
     expect,
 )
-from tests.interleavings.racing import MOVES, Scene, Table, check_legal, is_made, look
+from tests.interleavings.racing import (
+    DISPATCH_MOVES,
+    MOVES,
+    Scene,
+    Table,
+    check_legal,
+    is_made,
+    look,
+)
 from tests.interleavings.test_races import BINDING, RIVALS
 from tests.postgres.halting import Backends, Overlap
 
@@ -82,11 +92,10 @@ async def race(stand: Stand, stage: str, one: str, other: str) -> AsyncIterator[
     async def prepare() -> tuple[Act, Act]:
         scene = await stand.scene(stage)
         # The first move comes from the other backend, with the same knowledge of the execution.
-        ours = Scene(
-            stand.first, scene.tenant, scene.id, scene.fence, scene.started_at, scene.applied
-        )
+        ours = replace(scene, driver=stand.first)
         scenes.append(scene)
-        return (lambda: MOVES[one](ours)), (lambda: MOVES[other](scene))
+        moves = MOVES | DISPATCH_MOVES
+        return (lambda: moves[one](ours)), (lambda: moves[other](scene))
 
     async for done in stand.overlaps(prepare):
         check_legal(scenes[-1], await look(scenes[-1]))
@@ -175,6 +184,21 @@ async def test_two_last_items(stand: Stand) -> None:
         facts = await stand.second.store.journal(TENANT, id_)
         assert [fact.kind for fact in facts].count(JournalKind.RESUMED) == 1
         assert (await stand.second.execution(id_)).status is ExecutionStatus.QUEUED
+
+
+async def test_two_claims_of_dispatches(stand: Stand) -> None:
+    """Two dispatchers that claim at once share nothing, and leave nothing for later."""
+    streams: list[Stream] = []
+
+    async def prepare() -> tuple[Act, Act]:
+        streams.append(await stand.second.parked_stream(4, at=boundary(dispatched=False)))
+        return (lambda: stand.first.to_send("one", 2)), (lambda: stand.second.to_send("two", 2))
+
+    async for one, other in stand.overlaps(prepare):
+        rest = await stand.second.to_send("three")
+        ids = [each.interaction.id for claim in (one, other, rest) for each in claim]
+        assert sorted(ids) == [streams[-1].item(item) for item in range(4)]
+        assert len(one) == len(other) == 2
 
 
 @pytest.mark.parametrize("turned", [False, True])

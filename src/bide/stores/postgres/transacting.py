@@ -101,6 +101,7 @@ async def claim_dispatches(transaction: Transaction, offer: DispatchOffer) -> li
     ids = sorted(InteractionId(*row) for row in found)
     rows = Rows()
     await _load_units(transaction, rows, "lock_units", {UnitId(id_[0], id_[1]) for id_ in ids})
+    now = await transaction.now()  # of this commit: who held the units may have taken its time
     due: list[Dispatch] = []
     order = sorted(map(dispatch_of, await transaction.read("read_dispatches", ids)), key=_when_due)
     for dispatch in order:
