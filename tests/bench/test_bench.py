@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import apsw
 import pytest
 
+from bide.bench import limit_postgres
 from bide.bench.databases import old_snapshot
 from bide.bench.environment import environment, file_system
 from bide.bench.figures import Latency, WrongResult, latency, rate
@@ -16,7 +17,9 @@ from bide.bench.measure import Job, drive, measure_parked
 from bide.bench.workloads import Load
 from bide.cli.root import run as bide
 from bide.stores.postgres.connection import connect
+from bide.stores.rows import COLUMNS
 from bide.stores.sqlite.connection import open_writer
+from tests.servers.postgres import PostgresServer
 
 KEYS = [
     "workload", "store", "n", "per_second", "limit_per_second", "cpu_us", "latency_ms", "rss_mib",
@@ -25,26 +28,53 @@ KEYS = [
 TABLES = ("executions", "inputs", "units", "interactions", "journal", "results")
 
 
-def rows(path: Path, pipeline: str) -> dict[str, list[tuple[object, ...]]]:
-    """What stands in the tables for executions of a pipeline, but for ids, times and digests."""
-    volatile = {
-        "id", "execution", "due_at", "created_at", "updated_at", "deadline_at", "at", "detail",
-        "fingerprint", "answer_digest", "owner", "step_id", "fence", "answer", "request", "body",
-        "result", "attempt",
-    }  # fmt: skip
+#: What differs from run to run, or says which of the two has written it.
+VOLATILE = {
+    "id", "execution", "due_at", "created_at", "updated_at", "deadline_at", "at", "detail",
+    "fingerprint", "answer_digest", "owner", "step_id", "fence", "answer", "request", "body",
+    "result", "attempt",
+}  # fmt: skip
+Found = dict[str, list[tuple[object, ...]]]
+
+
+def selected(table: str, columns: Iterable[str]) -> str:
+    """The rows of a table that belong to executions of a pipeline, without what is volatile."""
+    listed = ", ".join(name for name in columns if name not in VOLATILE) or "1"
+    key = "id" if table == "executions" else "execution"
+    where = f"{key} in (select id from executions where pipeline = $1)"
+    return f"select {listed} from {table} where {where}"
+
+
+def rows(path: Path, pipeline: str) -> Found:
+    """What stands in the tables of an SQLite file for executions of a pipeline."""
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    found: dict[str, list[tuple[object, ...]]] = {}
+    found: Found = {}
     for table in TABLES:
-        columns = [row[1] for row in db.execute(f"pragma table_info({table})")]
-        kept = [name for name in columns if name not in volatile]
-        key = "id" if table == "executions" else "execution"
-        listed = ", ".join(kept) or "1"
-        mine = f"{key} in (select id from executions where pipeline = ?)"
-        found[table] = sorted(
-            db.execute(f"select {listed} from {table} where {mine}", (pipeline,)), key=repr
-        )
+        columns = [str(row[1]) for row in db.execute(f"pragma table_info({table})")]
+        found[table] = sorted(db.execute(selected(table, columns), (pipeline,)), key=repr)
     db.close()
     return found
+
+
+async def postgres_rows(store: str, pipeline: str) -> Found:
+    """The same of a PostgreSQL database."""
+    db = await connect(store)
+    await db.execute("set search_path = bide")
+    found: Found = {}
+    for table in TABLES:
+        text = selected(table, COLUMNS[table])
+        found[table] = sorted(map(tuple, await db.fetch(text, pipeline)), key=repr)
+    await db.close()
+    return found
+
+
+def check_fair(limit: Found, ours: Found) -> None:
+    """Table by table, the limit has left what the workload left."""
+    assert {table for table, found in limit.items() if found} == {
+        table for table, found in ours.items() if found
+    }
+    for table, found in limit.items():
+        assert set(found) <= set(ours[table]), table
 
 
 @pytest.mark.slow
@@ -63,11 +93,38 @@ def test_the_limit_writes_the_rows_that_bide_writes(
     ours = rows(tmp_path / "bide.db", f"bench-{workload}")
     limit = rows(tmp_path / "limit.db", f"bench-{workload}")
 
-    assert {table: len(found) > 0 for table, found in limit.items()} == {
-        table: len(found) > 0 for table, found in ours.items()
-    }
-    for table, found in limit.items():
-        assert set(found) <= set(ours[table]), table
+    check_fair(limit, ours)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("workload", "write"),
+    [
+        ("park-resume", limit_postgres.limit_park_resume),
+        ("items", limit_postgres.limit_items),
+        ("submit", limit_postgres.limit_submit),
+    ],
+)
+def test_the_limit_of_postgres_writes_the_same_rows(
+    postgres_server: PostgresServer,
+    postgres_template: str,
+    workload: str,
+    write: Callable[[str, int, bytes], Awaitable[float]],
+) -> None:
+    """The same on PostgreSQL, whose limit is written by other statements."""
+    n = 600 if workload == "items" else 20
+    pipeline = f"bench-{workload}"
+    with (
+        postgres_server.database(template=postgres_template) as bide,
+        postgres_server.database(template=postgres_template) as limit,
+    ):
+        drive(bide, Job(workload, Load(n, lanes=1)))
+        rate = asyncio.run(write(limit, n, b"{}"))
+
+        check_fair(
+            asyncio.run(postgres_rows(limit, pipeline)), asyncio.run(postgres_rows(bide, pipeline))
+        )
+    assert rate > 0
 
 
 @pytest.mark.slow
@@ -150,6 +207,7 @@ def test_postgres_is_measured_with_a_snapshot_held(
     figure = json.loads(capfd.readouterr().out)
     assert code == 0
     assert figure["per_second"] > 0
+    assert figure["limit_per_second"] > 0
     assert 300 < figure["bytes_per_parked"] < 3_000
     assert ":***@" in figure["store"]
 

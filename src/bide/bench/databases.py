@@ -28,9 +28,14 @@ def file_of(store: str) -> Path | None:
     return Path(store.removeprefix(SQLITE)) if store.startswith(SQLITE) else None
 
 
+def is_postgres(store: str) -> bool:
+    """True for a PostgreSQL store."""
+    return store.startswith(_POSTGRES)
+
+
 def is_on_disk(store: str) -> bool:
     """True for a store that has a size and can be read from outside."""
-    return store.startswith((SQLITE, *_POSTGRES))
+    return store.startswith(SQLITE) or is_postgres(store)
 
 
 async def size_of(store: str) -> int:
@@ -59,7 +64,7 @@ async def old_snapshot(store: str) -> AsyncGenerator[None]:
             yield
         finally:
             reader.close(force=True)
-    elif store.startswith(_POSTGRES):
+    elif is_postgres(store):
         async with _connected(store) as db:
             await db.execute(
                 "begin isolation level repeatable read; select 1 from bide.executions limit 1"

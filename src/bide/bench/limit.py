@@ -116,7 +116,7 @@ def _timed(path: Path, n: int, work: Callable[[apsw.Connection], None]) -> float
 
 
 def _park_resume(db: apsw.Connection, n: int, body: bytes) -> None:
-    for ids in _batches(n):
+    for ids in batches(n):
         _create(db, ids, "bench-park-resume", body)
         now = system_clock()
         waiting = UnitStatus.WAITING_EXTERNAL
@@ -136,13 +136,13 @@ def _park_resume(db: apsw.Connection, n: int, body: bytes) -> None:
 
 
 def _submit(db: apsw.Connection, n: int, body: bytes) -> None:
-    for ids in _batches(n):
+    for ids in batches(n):
         _create(db, ids, "bench-submit", body)
         _finish(db, ids, version=2, step_index=3)
 
 
 def _items(db: apsw.Connection, n: int, body: bytes) -> None:
-    [[id]] = _batches(1)
+    [[id]] = batches(1)
     _create(db, [id], "bench-items", body)
     now = system_clock()
     with db:
@@ -211,7 +211,8 @@ def _resume(id: bytes, version: int, now: int) -> tuple[object, ...]:
     return (ExecutionStatus.RUNNING, version, _OWNER, now + _LEASE_MS, now, id)
 
 
-def _batches(n: int) -> Iterable[list[bytes]]:
+def batches(n: int) -> Iterable[list[bytes]]:
+    """New ids of `n` executions, as many at a time as a transaction takes."""
     ids = ExecutionIds()
     for first in range(0, n, BATCH):
         yield [ids() for _ in range(min(BATCH, n - first))]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from bide import App
-from bide.bench import pipelines, workloads
-from bide.bench.databases import SQLITE, file_of, is_on_disk, old_snapshot, size_of
+from bide.bench import limit_postgres, pipelines, workloads
+from bide.bench.databases import SQLITE, file_of, is_on_disk, is_postgres, old_snapshot, size_of
 from bide.bench.figures import Figure, Latency, WrongResult, latency, rate, rss_mib
 from bide.bench.limit import limit_items, limit_park_resume, limit_submit
 from bide.bench.workloads import Load, Run
@@ -29,6 +29,11 @@ WORKLOADS = ("park-resume", "items", "submit")
 _IDLE = 200
 _PARKED_PROBE = 5_000
 _LIMITS = {"park-resume": limit_park_resume, "items": limit_items, "submit": limit_submit}
+_POSTGRES_LIMITS = {
+    "park-resume": limit_postgres.limit_park_resume,
+    "items": limit_postgres.limit_items,
+    "submit": limit_postgres.limit_submit,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +176,12 @@ def _bytes_per_parked(job: Job, store: str, folder: Path) -> float | None:
 
 
 def _limit(job: Job, store: str, folder: Path) -> float | None:
-    if file_of(store) is None:
-        return None
     body = job.load.parcel(1).model_dump_json().encode()
-    return _LIMITS[job.workload](folder / "limit.db", job.load.n, body)
+    if file_of(store):
+        return _LIMITS[job.workload](folder / "limit.db", job.load.n, body)
+    if is_postgres(store):
+        return run(_POSTGRES_LIMITS[job.workload](store, job.load.n, body))
+    return None
 
 
 def _address(path: Path) -> str:

@@ -30,7 +30,7 @@ PLANS = (
     "plan_cache_mode = force_generic_plan",
     "jit = off",
 )
-_FOR_SESSION = "".join(f"set {setting};" for setting in PLANS)
+FOR_SESSION = "".join(f"set {setting};" for setting in PLANS)
 FOR_TRANSACTION = "".join(f"set local {setting};" for setting in PLANS)
 
 
@@ -138,7 +138,7 @@ class Pool:
         db = cast("Connection", await self._open_one())
         self._through_pooler = await _is_pooled(db)
         if not self._through_pooler:
-            await db.execute(_FOR_SESSION)
+            await db.execute(FOR_SESSION)
         return db
 
     async def close(self) -> None:
