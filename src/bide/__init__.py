@@ -16,7 +16,10 @@ from bide.authoring.retry import Retry
 from bide.authoring.secrets import Secret
 from bide.authoring.steps import step
 from bide.authoring.transports import Inbox, Kafka, Transport, Webhook
+from bide.client.asynchronous import AsyncClient
+from bide.client.blocking import Client
 from bide.errors import (
+    AccessDenied,
     AlreadyAssigned,
     AlreadyEnded,
     BideError,
@@ -37,6 +40,7 @@ from bide.errors import (
     NotRunning,
     PayloadError,
     RejectItem,
+    RemoteError,
     ReplayMismatch,
     ResultTooLarge,
     StoreUnavailable,
@@ -49,14 +53,17 @@ from bide.planning.pipeline import Pipeline
 from bide.settings import Settings
 
 __all__ = [
+    "AccessDenied",
     "AlreadyAssigned",
     "AlreadyEnded",
     "Answer",
     "Answered",
     "App",
+    "AsyncClient",
     "Await",
     "BideError",
     "Branches",
+    "Client",
     "Collect",
     "CompletionConflict",
     "CompletionLate",
@@ -86,6 +93,7 @@ __all__ = [
     "Principal",
     "Receipt",
     "RejectItem",
+    "RemoteError",
     "ReplayMismatch",
     "ResultTooLarge",
     "Retry",

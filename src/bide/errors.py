@@ -23,6 +23,8 @@
     │   ├── CompletionRejected     the answer does not fit: .errors
     │   ├── NotAllowed             this actor may not answer this question
     │   └── UnknownInteraction     there is no such interaction
+    ├── RemoteError                the server of a `Client` said what only a server can say: .status
+    │   └── AccessDenied           it does not let this caller do that
     ├── StoreUnavailable           try again: what is in .receipts was committed
     ├── NonRetryable               raised by a step: trying again cannot help
     │   └── ReplayMismatch         a repeat of a segment gave something else than before
@@ -288,8 +290,28 @@ class UnknownInteraction(CompletionRefused):
     code = "not-found"
 
 
+class RemoteError(BideError):
+    """A server answered a `Client` with an error of its own: `status` is the HTTP status.
+
+    `code` is the problem's, and empty where it was not Bide that answered (a proxy, another site).
+    """
+
+    code = "remote-error"
+
+    def __init__(self, message: str, *, status: int, code: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class AccessDenied(RemoteError):
+    """The server does not know the `Client`'s credential, or does not let it do that."""
+
+
 class StoreUnavailable(BideError):
     """The store did not take it; trying again is safe. HTTP answers 503.
+
+    A `Client` raises it as well when its server could not be reached.
 
     Raised by `complete_many`, `receipts` holds those that were committed before, in order.
     """

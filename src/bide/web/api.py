@@ -47,6 +47,11 @@ _HELD: Final = Parameter(
     description="true: only those that are due and that no live worker can claim.",
     schema={"type": "boolean"},
 )
+_WAIT: Final = Parameter(
+    name="Prefer",
+    where="header",
+    description="`wait=SECONDS`: answer when it has ended, at the latest after so many seconds.",
+)
 _PIPELINE: Final = Parameter(name="pipeline", description="Only of this pipeline.")
 
 
@@ -83,8 +88,11 @@ async def _execution_page(call: Call, pipeline: str | None) -> Response:
 
 
 async def _execution(call: Call) -> Response:
-    execution_id = await _known(call)
-    view = await call.service.execution(call.tenant, execution_id)
+    execution_id, seconds = call.path("executionId"), parsing.wait_seconds(call.headers, 0)
+    if seconds:
+        view = await call.service.wait(call.tenant, execution_id, seconds)
+    else:
+        view = await call.service.execution(call.tenant, execution_id)
     if view is None:
         raise _unknown(execution_id)
     return rendering.response(rendering.execution_detail(view))
@@ -379,8 +387,9 @@ OPERATIONS: Final = (
         method="GET",
         path=_EXECUTION,
         handle=_execution,
-        summary="Where an execution stands",
+        summary="Where an execution stands; with `Prefer: wait=SECONDS`, once it has ended",
         tag="executions",
+        parameters=(_WAIT,),
         responses=((200, ExecutionDetail, JSON),),
         problems=("not-found",),
     ),

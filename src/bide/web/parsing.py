@@ -72,14 +72,14 @@ def idempotency_key(headers: Headers, *, required: bool) -> str | None:
     return key
 
 
-def wait_seconds(headers: Headers) -> float:
+def wait_seconds(headers: Headers, default: float = WAIT_SECONDS_DEFAULT) -> float:
     """What `Prefer: wait=SECONDS` asks for; a preference that cannot be read is none."""
     for preference in headers.get(b"prefer", b"").decode("latin-1").split(","):
         name, _, value = preference.split(";")[0].partition("=")
         seconds = value.strip().strip('"')
         if name.strip().lower() == "wait" and _SECONDS.fullmatch(seconds):
             return min(float(seconds), WAIT_SECONDS_MAX)
-    return WAIT_SECONDS_DEFAULT
+    return default
 
 
 def completion(body: object, caller: Caller, *, named: str | None = None) -> Completion:

@@ -17,12 +17,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from bide.errors import BideError, FieldError, NotRunning, StoreUnavailable
+from bide.errors import (
+    AlreadyAssigned,
+    AlreadyEnded,
+    BideError,
+    FieldError,
+    LimitExceeded,
+    NotFinished,
+    NotRunning,
+    StoreUnavailable,
+)
 from bide.planning.json_limits import MalformedJson
 from bide.runtime.views import Reply
 from bide.security.redaction import redact
 from bide.web import rendering
-from bide.web.schemas import Problem, ReceiptBody
+from bide.web.schemas import LimitBody, Particulars, Problem, ReceiptBody
 
 TYPE_BASE: Final = "urn:bide:problems/"
 MEDIA_TYPE: Final = "application/problem+json"
@@ -148,7 +157,8 @@ def of_error(error: Exception, *, instance: str) -> Problem:
         return problem("unavailable", "The app is not open yet, or no more.", instance=instance)
     if isinstance(error, BideError) and error.code in PROBLEMS:
         errors: Sequence[FieldError] = getattr(error, "errors", ())
-        return problem(error.code, str(error), instance=instance, errors=errors)
+        told = problem(error.code, str(error), instance=instance, errors=errors)
+        return {**told, **_particulars(error)}
     # The message and the trace may hold payloads; the type and the place cannot.
     trace, place = error.__traceback__, ""
     while trace is not None:
@@ -156,6 +166,22 @@ def of_error(error: Exception, *, instance: str) -> Problem:
         trace = trace.tb_next
     _log.error("request failed: %s at %s (%s)", type(error).__name__, place, instance)
     return problem("internal", "The server's log tells more.", instance=instance)
+
+
+def _particulars(error: BideError) -> Particulars:
+    """What an error holds beside its text, so that a client need not read that."""
+    match error:
+        case LimitExceeded():
+            limit = LimitBody(
+                setting=error.setting, bound=error.bound, unit=error.unit, actual=error.actual
+            )
+            return {"limit": limit}
+        case NotFinished() | AlreadyEnded():
+            return {"executionStatus": error.status}
+        case AlreadyAssigned():
+            return {"assignee": error.assignee}
+        case _:
+            return {}
 
 
 def respond(request: Request, error: Exception) -> Response:

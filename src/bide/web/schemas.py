@@ -30,7 +30,26 @@ class FieldProblem(TypedDict):
     message: str
 
 
-class Problem(TypedDict):
+class LimitBody(TypedDict):
+    """The guard that was exceeded, in what it counts."""
+
+    setting: str
+    bound: int
+    unit: str
+    actual: int | None
+
+
+class Particulars(TypedDict, total=False):
+    """What some problems say beside their text."""
+
+    limit: LimitBody
+    #: Where the execution stands that cannot do what was asked.
+    executionStatus: str
+    #: Whose the interaction is already.
+    assignee: str | None
+
+
+class Problem(Particulars):
     """An error (RFC 9457); the last part of `type` is its stable code."""
 
     type: str
