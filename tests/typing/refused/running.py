@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from bide import App, Await, Inbox, Pipeline
+from bide import App, Await, Client, Inbox, Interaction, Pipeline
 
 
 class Order(BaseModel):
@@ -44,3 +44,10 @@ async def main() -> None:
     # Streaming a single result.
     async for _ in execution.results():  # refused
         pass
+
+
+def elsewhere(client: Client, asked: Interaction[Order, Accepted | Declined]) -> None:
+    # The same mistakes from another process.
+    client.submit(orders, Accepted(note=""))  # refused
+    client.complete(asked, Done(outcome=""))  # refused
+    print(client.submit(orders, Order(number=1)).result().note)  # refused
