@@ -461,12 +461,15 @@ async def test_retry_after(sending: Callable[..., App], partner: Partner) -> Non
         await app.submit(asking, 7)
         await eventually(lambda: partner.received)
 
-        async def postponed() -> InteractionView | None:
-            view = await view_of(app, partner.ids()[0])
-            return view if view.dispatch and view.dispatch.error else None
+        async def postponed() -> bool:
+            dispatch = (await view_of(app, partner.ids()[0])).dispatch
+            return dispatch is not None and dispatch.error is not None
 
-        view = await eventually(postponed)
+        await eventually(postponed)
+        view = await view_of(app, partner.ids()[0])  # as it is since
 
+        assert view.dispatch is not None
+        assert view.dispatch.next_attempt_ms is not None
         assert view.dispatch.next_attempt_ms - view.updated_at_ms == 3_000_000
     assert len(partner.received) == 1
 
