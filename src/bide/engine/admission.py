@@ -30,22 +30,23 @@ def decide_admit(
         return Decision(Received(ReceiptOutcome.UNKNOWN))
     if interaction.answer_digest is not None:
         if interaction.answer_digest == move.digest:
-            return _duplicate(interaction)
-        return _refuse(move, interaction, ReceiptOutcome.CONFLICT, "it has another answer", now)
+            return _duplicate(interaction, unit)
+        reason = "it has another answer"
+        return _refuse(move, interaction, unit, ReceiptOutcome.CONFLICT, reason, now)
     event = InteractionEvent.FAILED if move.failure else InteractionEvent.ANSWERED
     status = after(INTERACTION, interaction.status, event)
     if status is None:
         reason = f"the interaction is {interaction.status.name}"
-        return _refuse(move, interaction, ReceiptOutcome.LATE, reason, now)
+        return _refuse(move, interaction, unit, ReceiptOutcome.LATE, reason, now)
     if unit.status.is_terminal:
         reason = f"its unit is {unit.status.name}"
-        return _refuse(move, interaction, ReceiptOutcome.LATE, reason, now, unit)
+        return _refuse(move, interaction, unit, ReceiptOutcome.LATE, reason, now, ended=True)
     if now > interaction.deadline_at:
-        return _refuse(move, interaction, ReceiptOutcome.LATE, "its deadline has passed", now)
+        reason = "its deadline has passed"
+        return _refuse(move, interaction, unit, ReceiptOutcome.LATE, reason, now)
     if unit.deadline_at is not None and now > unit.deadline_at:
-        return _refuse(
-            move, interaction, ReceiptOutcome.LATE, "its unit's deadline has passed", now
-        )
+        reason = "its unit's deadline has passed"
+        return _refuse(move, interaction, unit, ReceiptOutcome.LATE, reason, now)
     settled = replace(
         interaction,
         status=status,
@@ -61,14 +62,25 @@ def decide_admit(
     if move.fingerprint is not None and move.fingerprint != unit.fingerprint:
         # Fitted by another deployment than the one that asked: who reads it must know that one's.
         unit = replace(unit, fingerprint=move.fingerprint)
-    received = Received(ReceiptOutcome.APPLIED, settled.status, settled.step_id)
+    received = Received(
+        ReceiptOutcome.APPLIED,
+        settled.status,
+        settled.step_id,
+        fingerprint=unit.fingerprint,
+        waited_ms=now - interaction.created_at,
+    )
     gave_up = UnitEvent.FAILED if move.failure else None
     return settle(settled, unit, execution, gave_up, now, received)
 
 
-def _duplicate(interaction: Interaction) -> Decision:
+def _duplicate(interaction: Interaction, unit: Unit) -> Decision:
     return Decision(
-        Received(ReceiptOutcome.DUPLICATE, interaction.status, interaction.step_id),
+        Received(
+            ReceiptOutcome.DUPLICATE,
+            interaction.status,
+            interaction.step_id,
+            fingerprint=unit.fingerprint,
+        ),
         interactions=(replace(interaction, duplicates=interaction.duplicates + 1),),
     )
 
@@ -76,10 +88,12 @@ def _duplicate(interaction: Interaction) -> Decision:
 def _refuse(
     move: Admit,
     interaction: Interaction,
+    unit: Unit,
     outcome: ReceiptOutcome,
     reason: str,
     now: int,
-    ended: Unit | None = None,
+    *,
+    ended: bool = False,
 ) -> Decision:
     counted = replace(interaction, refusals=interaction.refusals + 1)
     refusal = Refusal(
@@ -92,9 +106,9 @@ def _refuse(
         move.actor,
         now,
     )
-    status = interaction.status if ended is None else status_behind(interaction, ended)
+    status = status_behind(interaction, unit) if ended else interaction.status
     return Decision(
-        Received(outcome, status, interaction.step_id, reason),
+        Received(outcome, status, interaction.step_id, reason, fingerprint=unit.fingerprint),
         interactions=(counted,),
         written=(refusal,),
     )

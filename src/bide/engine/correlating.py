@@ -95,7 +95,9 @@ def decide_admit_by_key(move: AdmitByKey, standing: Standing, now: int) -> Decis
         return replace(buffered, written=(*buffered.written, _letter(row, now)))
     if standing.early_for(move.pipeline, move.step_id, now) and row.digest == move.digest:
         repeated = replace(row, version=row.version + 1, duplicates=row.duplicates + 1)
-        outcome = Received(ReceiptOutcome.DUPLICATE, None, move.step_id)
+        outcome = Received(
+            ReceiptOutcome.DUPLICATE, None, move.step_id, fingerprint=move.fingerprint
+        )
         return Decision(outcome, written=(repeated,))
     return _conflict(move, row, row.early, now)
 
@@ -116,7 +118,8 @@ def _buffer(move: AdmitByKey, row: Correlation | None, now: int) -> Decision:
         expires_at=now + move.ttl_ms,
         fingerprint=move.fingerprint,
     )
-    return Decision(Received(ReceiptOutcome.BUFFERED, None, move.step_id), written=(kept,))
+    outcome = Received(ReceiptOutcome.BUFFERED, None, move.step_id, fingerprint=move.fingerprint)
+    return Decision(outcome, written=(kept,))
 
 
 def _conflict(move: AdmitByKey, row: Correlation, early: ExecutionId, now: int) -> Decision:
@@ -126,9 +129,10 @@ def _conflict(move: AdmitByKey, row: Correlation, early: ExecutionId, now: int) 
         move.actor, now,
     )  # fmt: skip
     reason = "another answer is kept under the key; it stays"
-    return Decision(
-        Received(ReceiptOutcome.CONFLICT, None, move.step_id, reason), written=(counted, refusal)
+    outcome = Received(
+        ReceiptOutcome.CONFLICT, None, move.step_id, reason, fingerprint=move.fingerprint
     )
+    return Decision(outcome, written=(counted, refusal))
 
 
 def decide_expire_early(move: ExpireEarly, row: Correlation | None, now: int) -> Decision:

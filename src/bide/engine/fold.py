@@ -8,7 +8,7 @@ as long as it has room and can run it, and the outcome carries the claim.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from bide.engine.decision import Decision
 from bide.engine.dispatching import DispatchOffer, decide_claim_dispatch, followed
@@ -22,12 +22,13 @@ from bide.engine.moves import (
     Release,
     Settled,
     ToSend,
+    Traceable,
 )
 from bide.engine.rows import Rows
 from bide.engine.rules import decide, open_unit
 from bide.engine.running import ClaimOffer, decide_claim, hand_over
 from bide.model.ids import ExecutionId, UnitId
-from bide.model.records import Dispatch, Execution, replace
+from bide.model.records import Dispatch, Execution, Trace, Unit, replace
 from bide.model.status import ExecutionStatus
 
 
@@ -44,6 +45,8 @@ class Transacted(NamedTuple):
     executions: list[Execution]
     #: For dispatchers: how many interactions are to be sent since.
     to_send: int = 0
+    #: For whoever counts: every unit that has come to its end, as it is now.
+    ended: tuple[Unit, ...] = ()
 
     def then(self, other: "Transacted") -> "Transacted":
         """What both parts of a commit came to."""
@@ -53,6 +56,7 @@ class Transacted(NamedTuple):
             self.left_ready + other.left_ready,
             [*self.executions, *other.executions],
             self.to_send + other.to_send,
+            (*self.ended, *other.ended),
         )
 
 
@@ -71,8 +75,12 @@ def fold(moves: Sequence[Move], rows: Rows, now: int, handover: Handover | None)
         if decision.interactions:
             to_send += _keep_dispatches(decision, rows)
         rows.apply(decision)
+        if decision.fact is not None and type(move) in _TRACED:
+            _leave_trace(move, decision, rows)
         outcomes.append(decision.outcome)
-    return Transacted(outcomes, claims, left_ready, rows.executions.written(), to_send)
+    return Transacted(
+        outcomes, claims, left_ready, rows.executions.written(), to_send, rows.ended()
+    )
 
 
 def _takes(handover: Handover, move: Move, execution: Execution, taken: int) -> bool:
@@ -100,6 +108,17 @@ def _handed_over(
     claims.append(Claimed(execution, decision.ready_body, base, reopened))
     outcome = Moved(execution) if isinstance(decision.outcome, Moved) else decision.outcome
     return replace(decision, execution=execution, fact=fact, outcome=outcome)
+
+
+_TRACED = frozenset(get_args(Traceable))
+
+
+def _leave_trace(move: Move, decision: Decision, rows: Rows) -> None:
+    """Let a traced execution go on in the trace of what has just moved it."""
+    assert isinstance(move, Traceable)
+    execution, trace = decision.execution, move.trace
+    if execution is not None and trace is not None:
+        rows.traces.append(Trace(execution.id, execution.tenant, trace.parent, trace.state))
 
 
 def _keep_dispatches(decision: Decision, rows: Rows) -> int:
@@ -164,7 +183,8 @@ def claims_of(
     claimed: list[Claimed] = []
     for execution in executions:
         base = rows.units.get(UnitId(execution.id, execution.resumed))
-        claimed.append(
-            Claimed(execution, bodies.get(execution.id), base, open_unit(rows, execution))
-        )
+        reopened = open_unit(rows, execution)
+        was = rows.executions.was(execution.id)
+        taken_over = was is not None and was.status is ExecutionStatus.RUNNING
+        claimed.append(Claimed(execution, bodies.get(execution.id), base, reopened, taken_over))
     return claimed

@@ -6,7 +6,15 @@ unknown outcome: the second run finds the rows of the first.
 """
 
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, UnitId
-from bide.model.records import Dispatch, Execution, Interaction, Record, Reject, Unit
+from bide.model.records import (
+    Dispatch,
+    Execution,
+    Interaction,
+    Record,
+    Reject,
+    TraceContext,
+    Unit,
+)
 from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome
 
 
@@ -74,6 +82,8 @@ class Submit(Record, frozen=True):
     body: bytes
     digest: bytes
     key: str | None = None
+    #: Where in a trace it is made; None where nobody traces it.
+    trace: TraceContext | None = None
 
 
 class Redrive(Record, frozen=True):
@@ -96,6 +106,8 @@ class Redrive(Record, frozen=True):
     entry: str | None = None
     #: The old unit whose requests and answers it takes over; None: from the start.
     unit: Unit | None = None
+    #: Where in a trace it is made; None where nobody traces it.
+    trace: TraceContext | None = None
 
 
 class TakeOver(Record, frozen=True):
@@ -143,6 +155,8 @@ class Park(Record, frozen=True):
     fence: int
     boundary: Boundary
     interaction: NewInteraction
+    #: Where in a trace it is made; None where nobody traces it.
+    trace: TraceContext | None = None
 
 
 class OpenUnit(Record, frozen=True):
@@ -151,6 +165,8 @@ class OpenUnit(Record, frozen=True):
     execution: ExecutionId
     fence: int
     boundary: Boundary
+    #: Where in a trace it is made; None where nobody traces it.
+    trace: TraceContext | None = None
 
 
 class Append(Record, frozen=True):
@@ -186,6 +202,8 @@ class Admit(Record, frozen=True):
     output: bytes | None = None
     #: The boundary that it was fitted to; the unit goes on under it.
     fingerprint: str | None = None
+    #: Where in a trace it is made; None where nobody traces it.
+    trace: TraceContext | None = None
 
 
 class AdmitByKey(Record, frozen=True):
@@ -204,6 +222,9 @@ class AdmitByKey(Record, frozen=True):
     failure: Failure | None = None
     #: The boundary that it was fitted to; the unit goes on under it.
     fingerprint: str | None = None
+
+    #: Where in a trace it is made; None where nobody traces it.
+    trace: TraceContext | None = None
 
     def to(self, interaction: InteractionId) -> Admit:
         """The same completion, naming the interaction that asked under the key."""
@@ -382,6 +403,9 @@ Move = (
     | SettleDispatch
 )
 
+#: Moves that may say where in a trace they are made.
+Traceable = Submit | Redrive | Park | OpenUnit | Admit | AdmitByKey
+
 
 # --- outcomes ---------------------------------------------------------------------------------
 
@@ -463,6 +487,10 @@ class Received(Record, frozen=True):
     reason: str = ""
     #: Where the completion named a key: the interaction that it was for, if there is one.
     interaction: InteractionId | None = None
+    #: The boundary of the await that it was for; None where that is not known.
+    fingerprint: str | None = None
+    #: Of one that was applied: how long its interaction was open, milliseconds.
+    waited_ms: int | None = None
 
 
 class Unstorable(Record, frozen=True):
@@ -500,3 +528,5 @@ class Claimed(Record, frozen=True):
     base: Unit | None
     #: A unit that an earlier run of this segment opened and did not close.
     reopened: Unit | None
+    #: Another worker had it, and its lease ran out.
+    taken_over: bool = False

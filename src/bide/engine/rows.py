@@ -23,6 +23,7 @@ from bide.model.records import (
     Reject,
     Result,
     SubmitKey,
+    Trace,
     Unit,
 )
 
@@ -110,6 +111,10 @@ class Table(Generic[K, R]):
         """The row as it is now, or None when there is none."""
         return self._rows.get(key)
 
+    def was(self, key: K) -> R | None:
+        """The row as the store holds it, or None when there is none."""
+        return self._read.get(key)
+
     def put(self, key: K, row: R) -> None:
         """Make or change a row."""
         self._rows[key] = row
@@ -151,6 +156,7 @@ class Rows:
         "rejects",
         "rerouted",
         "results",
+        "traces",
         "units",
     )
 
@@ -168,6 +174,12 @@ class Rows:
         self.refusals: list[Refusal] = []
         self.rejects: list[Reject] = []
         self.rerouted: list[Rerouted] = []
+        self.traces: list[Trace] = []
+
+    def ended(self) -> tuple[Unit, ...]:
+        """Units that have come to their end, as they are now."""
+        ended = [now for was, now in self.units.changed() if now.status is not was.status]
+        return (*ended, *(unit for unit in self.units.new() if unit.status.is_terminal))
 
     def apply(self, decision: Decision) -> None:
         """Take over what a decision writes; later moves of the batch see it."""

@@ -44,6 +44,8 @@ __all__ = [
     "Result",
     "StoredBoundary",
     "SubmitKey",
+    "Trace",
+    "TraceContext",
     "Unit",
     "WorkerSeen",
     "replace",
@@ -99,6 +101,32 @@ class Input(Record, frozen=True):
 
     execution: ExecutionId
     body: bytes
+
+
+class TraceContext(Record, frozen=True):
+    """Where in a distributed trace something happens, in the words of W3C Trace Context."""
+
+    #: The values of the headers `traceparent` and `tracestate`.
+    parent: str
+    state: str | None = None
+
+
+class Trace(Record, frozen=True):
+    """In which trace an execution goes on; there is a row only for one that is traced.
+
+    It names the last thing that moved the execution: its submission, the segment that asked, the
+    answer that released it.
+    """
+
+    execution: ExecutionId
+    tenant: str
+    parent: str
+    state: str | None
+
+    @property
+    def context(self) -> TraceContext:
+        """The same without whose it is."""
+        return TraceContext(self.parent, self.state)
 
 
 class SubmitKey(Record, frozen=True):

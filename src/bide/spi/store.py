@@ -37,6 +37,7 @@ from bide.model.records import (
     Refusal,
     Reject,
     StoredBoundary,
+    TraceContext,
     Unit,
     WorkerSeen,
 )
@@ -127,6 +128,26 @@ class Standing(Record, frozen=True):
     #: The await at which they are parked; None for those that are queued or run.
     step_id: str | None
     count: int
+
+
+class Queue(NamedTuple):
+    """What of one fingerprint is due now."""
+
+    fingerprint: str
+    length: int
+    #: Since when the oldest is due; Unix milliseconds.
+    oldest_due_at: int
+
+
+class Backlog(NamedTuple):
+    """What is due now, of all tenants, whoever could do it."""
+
+    #: The store's time.
+    now: int
+    #: Executions that a worker could claim, those whose lease ran out included.
+    ready: list[Queue]
+    #: Interactions that a dispatcher could send, by the fingerprint of their boundary.
+    to_send: list[Queue]
 
 
 class ItemKey(NamedTuple):
@@ -315,6 +336,10 @@ class Store(Protocol):
         """
         ...
 
+    async def traces(self, wanted: Sequence[tuple[str, ExecutionId]]) -> list[TraceContext | None]:
+        """In which trace each execution goes on, by tenant and id; None where it is not traced."""
+        ...
+
     async def correlated(self, tenant: str, keys: Sequence[str]) -> list[list[Correlated]]:
         """What is known under each key: a row for each scope in which it is."""
         ...
@@ -395,6 +420,10 @@ class Store(Protocol):
 
     async def standing(self) -> list[Standing]:
         """How many executions of all tenants are due some time, or parked, by fingerprint."""
+        ...
+
+    async def backlog(self) -> Backlog:
+        """What is due now; looks at whatever is due and at nothing else."""
         ...
 
     # --- upkeep -------------------------------------------------------------------------------

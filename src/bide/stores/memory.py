@@ -10,7 +10,7 @@ Several `MemoryStore`s may share one `MemoryData`, as several processes share on
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import astuple
 
@@ -34,6 +34,8 @@ from bide.model.records import (
     Reject,
     StoredBoundary,
     SubmitKey,
+    Trace,
+    TraceContext,
     Unit,
     WorkerSeen,
     replace,
@@ -48,6 +50,7 @@ from bide.model.status import (
 from bide.spi.clock import Clock
 from bide.spi.store import (
     Asked,
+    Backlog,
     Check,
     Correlated,
     Deployed,
@@ -58,6 +61,7 @@ from bide.spi.store import (
     Overdue,
     Pause,
     PendingQuery,
+    Queue,
     Schema,
     SignOut,
     Standing,
@@ -83,6 +87,7 @@ class MemoryData:
         self.journal: defaultdict[ExecutionId, list[JournalFact]] = defaultdict(list)
         self.dead_letters: dict[ExecutionId, DeadLetter] = {}
         self.rejects: dict[RejectId, Reject] = {}
+        self.traces: dict[ExecutionId, Trace] = {}
         self.refusals: defaultdict[InteractionId, list[Refusal]] = defaultdict(list)
         self.boundaries: dict[str, StoredBoundary] = {}
         self.workers: dict[str, WorkerSeen] = {}
@@ -125,7 +130,8 @@ class MemoryData:
         dispatches = rows.dispatches.written()
         for table in (
             keys, units, interactions, dispatches, executions, rows.inputs, rows.results, rows.journal,
-            rows.dead_letters, rows.refusals, rows.rejects, rows.correlations.written(),
+            rows.dead_letters, rows.refusals, rows.rejects, rows.traces,
+            rows.correlations.written(),
         ):  # fmt: skip
             for row in table:
                 check_storable(type(row).__name__, astuple(row))
@@ -145,6 +151,7 @@ class MemoryData:
         self.inputs.update((row.execution, row.body) for row in rows.inputs)
         self.dead_letters.update((row.id, row) for row in rows.dead_letters)
         self.rejects.update((row.id, row) for row in rows.rejects)
+        self.traces.update((row.execution, row) for row in rows.traces)
         for result in rows.results:
             self.results[result.execution][result.item] = result.body
         for fact in rows.journal:
@@ -188,6 +195,7 @@ class MemoryData:
             del self.interactions[interaction]
             self.dispatches.pop(interaction, None)
             self.refusals.pop(interaction, None)
+        self.traces.pop(execution, None)
         for reject in [id for id in self.rejects if id.execution == execution]:
             del self.rejects[reject]
 
@@ -414,6 +422,12 @@ class MemoryStore:
         found = [self.data.dispatches.get(id) for id in ids]
         return [row if row and row.tenant == tenant else None for row in found]
 
+    async def traces(self, wanted: Sequence[tuple[str, ExecutionId]]) -> list[TraceContext | None]:
+        """In which trace each goes on."""
+        await asyncio.sleep(0)
+        found = [(tenant, self.data.traces.get(id)) for tenant, id in wanted]
+        return [row.context if row and row.tenant == tenant else None for tenant, row in found]
+
     async def correlated(self, tenant: str, keys: Sequence[str]) -> list[list[Correlated]]:
         """What is known under each key, in every scope."""
         await asyncio.sleep(0)
@@ -623,6 +637,13 @@ class MemoryStore:
                 counted[execution.pipeline, unit.fingerprint, unit.step_id] += 1
         return [Standing(*key, count) for key, count in counted.items()]
 
+    async def backlog(self) -> Backlog:
+        """What is due now."""
+        now, data = await self.now(), self.data
+        executions = [(row.fingerprint, row.due_at) for row in data.executions.values()]
+        dispatches = [(row.route, row.due_at) for row in data.dispatches.values()]
+        return Backlog(now, _queues(executions, now), _queues(dispatches, now))
+
     # --- upkeep -------------------------------------------------------------------------------
 
     async def overdue(self, limit: int) -> Overdue:
@@ -685,3 +706,11 @@ class MemoryStore:
         """There is no other process."""
         await asyncio.sleep(timeout_s)
         return False
+
+
+def _queues(rows: Iterable[tuple[str, int | None]], now: int) -> list[Queue]:
+    due: dict[str, list[int]] = defaultdict(list)
+    for fingerprint, due_at in rows:
+        if due_at is not None and due_at <= now:
+            due[fingerprint].append(due_at)
+    return [Queue(fingerprint, len(times), min(times)) for fingerprint, times in due.items()]

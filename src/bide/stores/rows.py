@@ -25,6 +25,7 @@ from bide.model.records import (
     Result,
     StoredBoundary,
     SubmitKey,
+    Trace,
     Unit,
 )
 from bide.model.status import (
@@ -54,6 +55,7 @@ _RECORDS: dict[str, type[Record]] = {
     "rejects": Reject,
     "results": Result,
     "submit_keys": SubmitKey,
+    "traces": Trace,
     "units": Unit,
 }
 #: The columns of each table, in the order of its record's fields.
@@ -153,6 +155,7 @@ def new_rows(rows: Rows) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         ("new_facts", rows.journal),
         ("put_results", rows.results),
         ("put_rejects", rows.rejects),
+        ("put_traces", rows.traces),
         ("new_dead_letters", rows.dead_letters),
         ("new_refusals", rows.refusals),
     )

@@ -17,17 +17,20 @@ from bide.model.records import (
     Refusal,
     Reject,
     StoredBoundary,
+    TraceContext,
     Unit,
     WorkerSeen,
 )
 from bide.model.status import ExecutionStatus, ReceiptOutcome
 from bide.spi.store import (
     Asked,
+    Backlog,
     Correlated,
     Deployed,
     ExecutionQuery,
     ItemKey,
     PendingQuery,
+    Queue,
     Standing,
 )
 from bide.stores.postgres.statements import load
@@ -126,6 +129,13 @@ class Reads:
         rows = await self._read("dispatches_by_id", tenant, *columns)
         found = {dispatch.id: dispatch for dispatch in map(dispatch_of, rows)}
         return [found.get(id_) for id_ in ids]
+
+    async def traces(self, wanted: Sequence[tuple[str, ExecutionId]]) -> list[TraceContext | None]:
+        """In which trace each goes on."""
+        tenants, ids = [each[0] for each in wanted], [each[1] for each in wanted]
+        rows = await self._read("traces", tenants, ids)
+        found = {(row[0], ExecutionId(row[1])): TraceContext(row[2], row[3]) for row in rows}
+        return [found.get(each) for each in wanted]
 
     async def _asked_by_id(
         self, tenant: str, ids: Sequence[InteractionId]
@@ -228,3 +238,10 @@ class Reads:
     async def standing(self) -> list[Standing]:
         """How many stand under which fingerprint."""
         return [Standing(*row) for row in await self._read("standing")]
+
+    async def backlog(self) -> Backlog:
+        """What is due now."""
+        now = await self.now()
+        ready = await self._read("ready_by_fingerprint", now)
+        to_send = await self._read("to_send_by_route", now)
+        return Backlog(now, [Queue(*row) for row in ready], [Queue(*row) for row in to_send])

@@ -77,6 +77,13 @@ cross join lateral (
     select * from bide.units where execution = i.execution and number = i.unit offset 0
 ) u
 
+-- name: traces
+select wanted.tenant, t.execution, t.parent, t.state
+from unnest($1::text[], $2::uuid[]) wanted (tenant, execution)
+cross join lateral (
+    select * from bide.traces where execution = wanted.execution and tenant = wanted.tenant offset 0
+) t
+
 -- name: dispatches_by_id
 select {dispatches d}
 from unnest($2::uuid[], $3::integer[], $4::integer[], $5::integer[])
@@ -218,3 +225,11 @@ union all
 select e.pipeline, u.fingerprint, u.step_id, count(*) from bide.units u
 join bide.executions e on e.id = u.execution and e.status = 3
 where u.status = 1 group by 1, 2, 3
+
+-- name: ready_by_fingerprint
+select e.fingerprint, count(*), min(e.due_at) from bide.executions e
+where e.due_at <= $1 group by 1
+
+-- name: to_send_by_route
+select d.route, count(*), min(d.due_at) from bide.dispatches d
+where d.due_at <= $1 group by 1

@@ -28,7 +28,11 @@ from bide.stores.rows import (
 #: How many times what it takes a claim of dispatches looks at.
 _LOOK_AHEAD = 4
 #: The key's columns of rows that one commit may put twice; the last of them counts.
-_REPLACING = {"put_results": itemgetter(0, 1), "put_rejects": itemgetter(0, 1, 2)}
+_REPLACING = {
+    "put_results": itemgetter(0, 1),
+    "put_rejects": itemgetter(0, 1, 2),
+    "put_traces": itemgetter(0),
+}
 #: Of rows that others may make at the same time: in one order, so that nobody waits for each other.
 _CONTENDED = {"new_keys": itemgetter(0, 1, 2), "new_correlations": itemgetter(0, 1, 2)}
 

@@ -72,6 +72,7 @@ with held as materialized (
 ),
 left_open as (delete from bide.units_left_open t where t.execution = any ($1)),
 interactions as (delete from bide.interactions t where t.execution = any ($1)),
+traces as (delete from bide.traces t where t.execution = any ($1)),
 dispatches as (delete from bide.dispatches t where t.execution = any ($1)),
 results as (delete from bide.results t where t.execution = any ($1)),
 rejects as (delete from bide.rejects t where t.execution = any ($1)),

@@ -58,6 +58,12 @@ insert into bide.results (:columns) select * from :rows
 on conflict (execution, item) do update set body = excluded.body
 returning 1
 
+-- name: put_traces
+-- rows: execution uuid, tenant text, parent text, state text
+insert into bide.traces (:columns) select * from :rows
+on conflict (execution) do update set parent = excluded.parent, state = excluded.state
+returning 1
+
 -- name: put_rejects
 -- rows: execution uuid, step_index int4, item int4, tenant text, pipeline text, step_id text,
 --   fingerprint bytea, reason text, body bytea, created_at int8

@@ -81,6 +81,9 @@ insert or replace into rejects values :rows
 -- name: put_results (3)
 insert or replace into results values :rows
 
+-- name: put_traces (4)
+insert or replace into traces values :rows
+
 -- name: change_executions
 update executions set
     status = ?3, version = ?4, fingerprint = ?5, step_index = ?6, attempt = ?7, takeovers = ?8,
@@ -235,6 +238,10 @@ cross join dispatches d
     and d.item = wanted.column4 and d.generation = wanted.column5
     and d.tenant = wanted.column1
 
+-- name: traces (2)
+select wanted.column1, t.execution, t.parent, t.state from (values :rows) wanted
+cross join traces t on t.execution = wanted.column2 and t.tenant = wanted.column1
+
 -- name: correlated (2)
 select c.* from (values :rows) wanted
 cross join correlations c on c.tenant = wanted.column1 and c.key = wanted.column2
@@ -374,6 +381,14 @@ select e.pipeline, u.fingerprint, u.step_id, count(*)
 from units u cross join executions e on e.id = u.execution
 where u.status = 1 and e.status = 3 group by 1, 2, 3
 
+-- name: ready_by_fingerprint
+select fingerprint, count(*), min(due_at) from executions indexed by executions_due
+where due_at <= ? group by fingerprint
+
+-- name: to_send_by_route
+select route, count(*), min(due_at) from dispatches indexed by dispatches_due
+where due_at <= ? group by route
+
 -- name: first_tenant
 select min(tenant) from interactions indexed by interactions_open where status < 4
 
@@ -438,6 +453,9 @@ delete from refusals where execution = ?
 
 -- name: retire_dispatches
 delete from dispatches where execution = ?
+
+-- name: retire_traces
+delete from traces where execution = ?
 
 -- name: retire_interactions
 delete from interactions where execution = ?

@@ -35,6 +35,7 @@ from bide.model.records import (
     Reject,
     StoredBoundary,
     SubmitKey,
+    TraceContext,
     Unit,
     WorkerSeen,
 )
@@ -45,6 +46,7 @@ from bide.model.status import (
 from bide.spi.clock import Clock
 from bide.spi.store import (
     Asked,
+    Backlog,
     Check,
     Correlated,
     Deployed,
@@ -55,6 +57,7 @@ from bide.spi.store import (
     Overdue,
     Pause,
     PendingQuery,
+    Queue,
     Schema,
     SignOut,
     Standing,
@@ -93,9 +96,8 @@ _INTERACTION_COLUMNS = 25
 _CHANGE_POLL_S = 0.01
 _DAY_MS = 86_400_000
 _RETIRED_TABLES = (
-    "correlations", "results", "rejects", "refusals", "dispatches", "interactions", "units", "journal",
-    "dead_letters", "inputs",
-    "executions",
+    "correlations", "results", "rejects", "refusals", "dispatches", "traces", "interactions",
+    "units", "journal", "dead_letters", "inputs", "executions",
 )  # fmt: skip
 
 #: What the database or its driver says of a value that it cannot keep.
@@ -257,6 +259,12 @@ class SqliteStore:
         found = {each.id: each for each in map(dispatch_of, rows)}
         return [found.get(id_) for id_ in ids]
 
+    async def traces(self, wanted: Sequence[tuple[str, ExecutionId]]) -> list[TraceContext | None]:
+        """In which trace each goes on."""
+        rows = await self._read(lambda db: list(for_rows(db, "traces", list(wanted))))
+        found = {(row[0], row[1]): TraceContext(row[2], row[3]) for row in rows}
+        return [found.get(each) for each in wanted]
+
     async def correlated(self, tenant: str, keys: Sequence[str]) -> list[list[Correlated]]:
         """What is known under each key, in every scope."""
 
@@ -362,6 +370,13 @@ class SqliteStore:
         """How many stand under which fingerprint."""
         found = [*await self._fetch("standing_due", ()), *await self._fetch("standing_parked", ())]
         return [Standing(*row) for row in found]
+
+    async def backlog(self) -> Backlog:
+        """What is due now."""
+        now = await self.now()
+        ready = await self._fetch("ready_by_fingerprint", (now,))
+        to_send = await self._fetch("to_send_by_route", (now,))
+        return Backlog(now, [Queue(*row) for row in ready], [Queue(*row) for row in to_send])
 
     # --- upkeep -------------------------------------------------------------------------------
 

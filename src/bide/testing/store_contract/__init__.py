@@ -62,6 +62,7 @@ from bide.testing.store_contract.reading import (
 from bide.testing.store_contract.redriving import TestAskAgain, TestRedrive, TestRejects
 from bide.testing.store_contract.running import TestClaim, TestHandover, TestLease, TestSegment
 from bide.testing.store_contract.submitting import TestSubmit
+from bide.testing.store_contract.telling import TestBacklog, TestTold, TestTraces
 from bide.testing.store_contract.tenants import TestTenantWall
 from bide.testing.store_contract.waiting import TestPark, TestReplay, TestStream
 
@@ -72,6 +73,7 @@ __all__ = [
     "TestAdmit",
     "TestAskAgain",
     "TestAssign",
+    "TestBacklog",
     "TestCancelledCaller",
     "TestClaim",
     "TestCloseBehind",
@@ -105,6 +107,8 @@ __all__ = [
     "TestSubmit",
     "TestTenantWall",
     "TestTime",
+    "TestTold",
+    "TestTraces",
     "TestTwice",
     "TestUnitDeadline",
     "TestUnknownOutcome",

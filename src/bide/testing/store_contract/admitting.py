@@ -57,7 +57,9 @@ class TestAdmit:
 
         asked = await driver.asked(interaction)
         row, execution = asked.interaction, await driver.execution(interaction.execution)
-        assert outcome == Received(APPLIED, InteractionStatus.COMPLETED, row.step_id)
+        assert isinstance(outcome, Received)
+        told = (outcome.outcome, outcome.status, outcome.step_id)
+        assert told == (APPLIED, InteractionStatus.COMPLETED, row.step_id)
         assert (row.status, row.answer) == (InteractionStatus.COMPLETED, b'"ok"')
         assert (row.answer_digest, row.actor, row.source) == (
             digest_of(b'"ok"'), "ada", AnswerSource.PERSON,

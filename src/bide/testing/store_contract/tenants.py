@@ -15,7 +15,7 @@ from bide.engine.moves import (
     Submitted,
 )
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
-from bide.model.records import replace
+from bide.model.records import TraceContext, replace
 from bide.model.status import ReceiptOutcome
 from bide.spi.store import ExecutionQuery, PendingQuery, Store
 from bide.testing.store_contract.harness import (
@@ -32,6 +32,7 @@ from bide.testing.store_contract.harness import (
 )
 
 _SCOPE = "orders/decide-1"
+_TRACE = TraceContext(f"00-{1:032x}-{1:016x}-01")
 _RECEIPTS = {
     ReceiptOutcome.APPLIED: 2,
     ReceiptOutcome.DUPLICATE: 1,
@@ -47,7 +48,7 @@ class Belongings(NamedTuple):
     tenant: str
     #: Parked, still to be sent, and to be answered by the correlation key `asked`.
     parked: InteractionId
-    #: Answered, then answered again otherwise.
+    #: Answered in a trace, then answered again otherwise.
     answered: InteractionId
     #: Ended with a streaming result, and with an item left out.
     succeeded: ExecutionId
@@ -72,7 +73,7 @@ async def _furnish(driver: Driver, tenant: str) -> Belongings:
     parked = await driver.parked(tenant=tenant, group="finance", correlation=key, dispatched=False)
     answered = await driver.parked(tenant=tenant)
     for body in (b"1", b"1", b"2"):
-        await driver.one(answer(answered, body, tenant=tenant))
+        await driver.one(replace(answer(answered, body, tenant=tenant), trace=_TRACE))
     failed = await driver.parked(tenant=tenant)
     await driver.one(answer(failed, tenant=tenant, failure=Failure("declined", "no")))
     await driver.one(Cancel(answered.execution, tenant, "no longer wanted"))
@@ -115,6 +116,7 @@ async def by_name(store: Store, tenant: str, of: Belongings) -> dict[str, object
             one for one in await store.interactions_by_id(tenant, [of.parked]) if one
         ],
         "dispatches": [one for one in await store.dispatches(tenant, [of.parked]) if one],
+        "traces": [one for one in await store.traces([(tenant, of.answered.execution)]) if one],
         "pending of": await store.pending(named),
         "units": await store.units(tenant, of.answered.execution),
         "items": await store.items(tenant, unit, None, LIMIT),
