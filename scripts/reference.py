@@ -1,4 +1,4 @@
-"""Writes docs/reference/cli.md and docs/reference/settings.md from the code.
+"""Writes the pages of docs/reference that are made from the code.
 
 python scripts/reference.py           writes them
 python scripts/reference.py --check   fails if they are not what would be written
@@ -14,7 +14,9 @@ from pydantic_core import PydanticUndefined
 
 from bide.cli.options import COMMON
 from bide.cli.root import app
+from bide.runtime.health import CHECKS
 from bide.settings import Settings
+from bide.telemetry.catalogue import METRICS
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 MADE = "<!-- Made by scripts/reference.py from the code; edit there. -->"
@@ -51,6 +53,34 @@ Names that end in `_MS` are milliseconds.
 | --- | --- | --- |
 """
 
+METRICS_HEAD = f"""\
+# Metrics
+
+{MADE}
+
+`BIDE_METRICS=true` shows them at `/metrics`; `pip install "bide[telemetry]"` brings what they take.
+[Watch it run](../how-to/watch-it-run.md) says what to alert on. A label that is not known is empty;
+no label holds a tenant, an id or anything else that a sender may choose. What is not called a level
+counts from the start of one process.
+
+| metric | kind | labels | meaning |
+| --- | --- | --- | --- |
+"""
+
+HEALTH_HEAD = f"""\
+# Health
+
+{MADE}
+
+`GET /healthz` is 200 while the process answers. `GET /readyz` is 200 while it takes work, else 503,
+with one entry a check; `bide doctor` makes the same checks and some more, and `bide serve` and
+`bide worker` log at their start what fails. An entry has `name`, `ok`, `warning` (it fails and the
+process is ready all the same), `message` and `hint`. Strangers are told the names alone.
+
+| check | what holds when it passes |
+| --- | --- |
+"""
+
 
 def cli_page() -> str:
     """Every command with its arguments and options."""
@@ -68,9 +98,30 @@ def settings_page() -> str:
     return SETTINGS_HEAD + "".join(rows)
 
 
+def metrics_page() -> str:
+    """Every metric."""
+    rows = [
+        f"| `{each.name}` | {each.kind} | {', '.join(f'`{one}`' for one in each.labels)}"
+        f" | {each.help} |\n"
+        for each in METRICS
+    ]
+    return METRICS_HEAD + "".join(rows)
+
+
+def health_page() -> str:
+    """Every check of readiness."""
+    rows = [f"| `{name}` | {meaning} |\n" for name, meaning in CHECKS.items()]
+    return HEALTH_HEAD + "".join(rows)
+
+
 def pages() -> dict[Path, str]:
     """The pages by their files."""
-    return {FOLDER / "cli.md": cli_page(), FOLDER / "settings.md": settings_page()}
+    return {
+        FOLDER / "cli.md": cli_page(),
+        FOLDER / "settings.md": settings_page(),
+        FOLDER / "metrics.md": metrics_page(),
+        FOLDER / "health.md": health_page(),
+    }
 
 
 def stale() -> list[Path]:

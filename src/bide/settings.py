@@ -98,6 +98,11 @@ class Settings(BaseSettings):
     dispatch_breaker_longest_ms: int = Field(
         default=60_000, ge=1, description="The longest of these pauses."
     )
+    dispatch_late_ms: int = Field(
+        default=60_000,
+        ge=1,
+        description="What waits longer than this to be sent is called late (`dispatch-backlog`).",
+    )
     page_items: int = Field(
         default=500, ge=1, description="Items of a stream that reach a step at once."
     )
@@ -206,4 +211,38 @@ class Settings(BaseSettings):
     )
     webhook_timeout_ms: int = Field(
         default=15_000, ge=1, description="How long one webhook may take in all."
+    )
+    webhook_connections: int = Field(
+        default=64, ge=1, le=4_096, description="Connections to one partner, at most."
+    )
+    metrics: bool = Field(
+        default=False,
+        description="Count and measure for Prometheus, shown at /metrics; takes bide[telemetry].",
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="A port of its own for /metrics, /healthz and /readyz, also of `bide worker`;"
+        " empty: none, 0: a free one.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="Where that port listens: this machine alone."
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="What whoever reads /metrics must send as `Authorization: Bearer`; needed"
+        " where that port listens on more than this machine.",
+    )
+    traces: bool = Field(
+        default=False,
+        description="Trace executions with OpenTelemetry: by the program's own provider, else by"
+        " `OTEL_*` to an OTLP endpoint over HTTP; takes bide[telemetry].",
+    )
+    traces_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Of the traces that begin here, so many are recorded, 0 to 1; empty: as"
+        " `OTEL_TRACES_SAMPLER` says, which without a word means all.",
     )

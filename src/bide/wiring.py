@@ -16,6 +16,7 @@ from bide.security.authentication import Authentication
 from bide.security.desk import HOW, TokenDesk
 from bide.settings import Settings
 from bide.spi.store import Store
+from bide.spi.telemetry import SILENT, Telemetry
 from bide.spi.transport import Transport
 from bide.stores.address import shown
 from bide.stores.memory import MemoryStore
@@ -46,6 +47,7 @@ def open_runtime(
         store_of(url), plans, settings, system_clock,
         tokens=tokens, resources=resources, given=given,
         transports=transports_of(plans, settings, transports),
+        telemetry=telemetry_of(plans, settings),
     )  # fmt: skip
 
 
@@ -56,6 +58,30 @@ def authentication_of(settings: Settings) -> Authentication | None:
         DefinitionError: what they say cannot work.
     """
     return Authentication.of(settings, system_clock)
+
+
+def telemetry_of(plans: Plans, settings: Settings) -> Telemetry:
+    """What hears of a process's work, by the settings.
+
+    Raises:
+        DefinitionError: it is asked for, and what it takes is not installed.
+    """
+    telemetry = SILENT
+    try:
+        if settings.metrics:
+            from bide.telemetry.metrics import PrometheusMeter
+
+            telemetry = telemetry._replace(meter=PrometheusMeter(plans.names_of))
+        if settings.traces:
+            from bide.telemetry.traces import OtelTracing
+
+            telemetry = telemetry._replace(tracing=OtelTracing(settings.traces_share))
+    except ImportError as error:
+        raise DefinitionError(
+            f"BIDE_METRICS and BIDE_TRACES take {error.name}, which is not installed:"
+            ' pip install "bide[telemetry]"'
+        ) from error
+    return telemetry
 
 
 def check_tokens(plans: Iterable[Plan], tokens: TokenDesk) -> None:

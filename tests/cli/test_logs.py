@@ -102,3 +102,20 @@ def test_other_libraries_are_quiet_until_they_warn(lines: Lines) -> None:
     logging.getLogger("asyncio").warning("slow")
 
     assert only(lines)["event"] == "slow"
+
+
+def test_an_event_says_in_which_trace_it_is(lines: Lines) -> None:
+    """Where a trace is recorded, its ids stand in the line; elsewhere there are none."""
+    from opentelemetry import trace
+
+    configure_logs(as_json=True)
+    context = trace.SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=trace.TraceFlags(1))
+    with trace.use_span(trace.NonRecordingSpan(context)):
+        logging.getLogger("bide.step").info("inside")
+    inside = only(lines)
+    logging.getLogger("bide.step").info("outside")
+    outside = only(lines)
+
+    assert inside["trace_id"] == f"{0xABC:032x}"
+    assert inside["span_id"] == f"{0xDEF:016x}"
+    assert not {"trace_id", "span_id"} & set(outside)

@@ -14,7 +14,7 @@ from bide.web.problems import PROBLEMS, TYPE_BASE
 from tests.web.expect import Park
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "http.md"
-PROBES = {("GET", "/healthz"), ("GET", "/readyz")}
+PROBES = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")}
 #: For people; no part of the API.
 PAGES = {("GET", "/decide/{token}"), ("POST", "/decide/{token}")}
 

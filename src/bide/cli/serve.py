@@ -5,13 +5,10 @@ gives its lease back. A second signal ends the process at once.
 """
 
 import asyncio
-import contextlib
-import errno
-import ipaddress
 import logging
 import signal
 import socket
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -19,16 +16,17 @@ import uvicorn
 
 from bide import App
 from bide.cli.complaints import USAGE, CliError
+from bide.cli.listening import Server, is_loopback, listening, url_of
 from bide.cli.locate import find_app
 from bide.cli.logs import configure_logs
 from bide.cli.options import AppArgument, AppOption, JsonOption, MigrateOption, StoreOption
+from bide.cli.probes import probes
 from bide.cli.process import on_signals, run
 from bide.runtime.runtime import DEFAULT_CONCURRENCY
 from bide.stores.address import shown
 from bide.wiring import authentication_of
 
 _log = logging.getLogger("bide.cli")
-_BACKLOG = 1024
 #: How long requests that are being answered may hold up a stop, at most.
 _REQUESTS_STOP_S = 5
 
@@ -54,7 +52,7 @@ def serve(
     served = find_app(module_app or app, store)
     if authentication_of(served.settings) is None:
         _insist_on_loopback(host)
-    with _listening(host, port) as listener:
+    with listening(host, port) as listener:
         run(_serve(served, listener, workers=workers, migrate=migrate))
 
 
@@ -83,14 +81,6 @@ def worker(
     run(_work(find_app(module_app or app, store), held, pipeline or [], migrate=migrate))
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals to whoever runs it."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-
 async def _serve(app: App, listener: socket.socket, *, workers: bool, migrate: bool) -> None:
     settings = app.settings
     config = uvicorn.Config(
@@ -101,7 +91,7 @@ async def _serve(app: App, listener: socket.socket, *, workers: bool, migrate: b
         server_header=False,
         timeout_graceful_shutdown=min(_REQUESTS_STOP_S, -(-settings.stop_timeout_ms // 1_000)),
     )
-    server = _Server(config)
+    server = Server(config)
 
     def stop(number: signal.Signals) -> None:
         _log.info("stopping", extra={"signal": number.name})
@@ -110,7 +100,7 @@ async def _serve(app: App, listener: socket.socket, *, workers: bool, migrate: b
     on_signals(stop)
     if migrate:
         await app.migrate()
-    async with app.running(workers=workers):
+    async with probes(app), app.running(workers=workers):
         await _log_checks(app)
         if authentication_of(settings) is None:
             _log.warning(
@@ -119,12 +109,10 @@ async def _serve(app: App, listener: socket.socket, *, workers: bool, migrate: b
                     "hint": "set BIDE_API_KEYS_FILE (bide keys generate --api) or BIDE_JWT_JWKS"
                 },
             )
-        host, port = listener.getsockname()[:2]
-        where = f"[{host}]" if ":" in host else host
         _log.info(
             "serving",
             extra={
-                "url": f"http://{where}:{port}",
+                "url": url_of(listener),
                 "pipelines": list(app.service.pipelines),
                 "store": shown(app.store),
                 "workers": workers,
@@ -144,14 +132,15 @@ async def _work(app: App, concurrency: int, pipelines: Sequence[str], *, migrate
     on_signals(stop)
     if migrate:
         await app.migrate()
-    try:
-        await app.start(concurrency=concurrency, pipelines=pipelines)
-        await _log_checks(app)
-        names = list(pipelines or app.service.pipelines)
-        _log.info("working", extra={"pipelines": names, "store": shown(app.store)})
-        await stopping.wait()
-    finally:
-        await app.stop()
+    async with probes(app):
+        try:
+            await app.start(concurrency=concurrency, pipelines=pipelines)
+            await _log_checks(app)
+            names = list(pipelines or app.service.pipelines)
+            _log.info("working", extra={"pipelines": names, "store": shown(app.store)})
+            await stopping.wait()
+        finally:
+            await app.stop()
     _log.info("stopped")
 
 
@@ -166,40 +155,11 @@ async def _log_checks(app: App) -> None:
 
 def _insist_on_loopback(host: str) -> None:
     """Nobody is asked who they are here, so nobody else may come in."""
-    if host == "localhost":
+    if is_loopback(host):
         return
-    try:
-        if ipaddress.ip_address(host.strip("[]")).is_loopback:
-            return
-    except ValueError:
-        pass
     raise CliError(
         f"--host {host} is refused: without authentication bide serve listens on loopback"
         " (127.0.0.1, ::1, localhost) only; set BIDE_API_KEYS_FILE or BIDE_JWT_JWKS, or mount"
         " app.asgi(identify=...) in a server that knows its callers",
         exit_code=USAGE,
     )
-
-
-@contextlib.contextmanager
-def _listening(host: str, port: int) -> Generator[socket.socket]:
-    """Listen before anything is opened, so that a port that is taken is said at once."""
-    address = host.strip("[]")
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            address, port, type=socket.SOCK_STREAM
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise CliError(f"cannot listen on {host}: {error.strerror}") from error
-    with listener:
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(where)
-            listener.listen(_BACKLOG)
-        except OSError as error:
-            hint = "; --port 0 takes a free one" if error.errno == errno.EADDRINUSE else ""
-            raise CliError(
-                f"cannot listen on {host}, port {port}: {error.strerror}{hint}"
-            ) from error
-        yield listener

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence, Sized
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import msgspec
 import orjson
@@ -28,6 +28,7 @@ from bide.model.ids import (
     format_interaction,
     parse_interaction,
 )
+from bide.model.records import replace
 from bide.model.status import ReceiptOutcome
 from bide.planning.keys import KEY_CHARACTERS_MAX
 from bide.planning.plan import Plan, PlanAwait
@@ -44,6 +45,7 @@ from bide.security.tokens import Claims, Purpose, TokenRefused
 from bide.settings import Settings
 from bide.spi.clock import Clock
 from bide.spi.store import Asked, Correlated, Store
+from bide.spi.telemetry import SILENT, UNTRACED, Telemetry, Traced
 
 
 class Typed(msgspec.Struct, frozen=True):
@@ -89,6 +91,17 @@ class _Match(NamedTuple):
     holder: Asked | None = None
 
 
+class _Prepared(NamedTuple):
+    """A completion that is ready for its commit."""
+
+    #: Its place in the batch that it came with.
+    position: int
+    tenant: str
+    move: Admit | AdmitByKey
+    #: The interaction that it is for; None where nothing has asked under its key yet.
+    place: InteractionId | None
+
+
 class _Refusal(Exception):
     def __init__(
         self,
@@ -131,6 +144,7 @@ class Admission:
         deploys: Deploys,
         new_id: Callable[[], ExecutionId],
         tokens: TokenDesk,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self._store = store
         self._committer = committer
@@ -140,13 +154,18 @@ class Admission:
         self._deploys = deploys
         self._new_id = new_id
         self._tokens = tokens
+        self._meter, self._tracing = telemetry
         self._look_ups = LookUps(self._fetch, most=settings.batch_rows)
         self._correlations = LookUps(self._fetch_correlated, most=settings.batch_rows)
         self._given: Counter[tuple[str, str]] = Counter()
 
     def _tally(self, tenant: str, reply: Reply | None) -> None:
-        if reply is not None and reply.code != "malformed":  # which is an answer and no receipt
-            self._given[tenant, reply.receipt.outcome] += 1
+        if _is_receipt(reply):
+            outcome = reply.receipt.outcome
+            self._given[tenant, outcome] += 1
+            reason = reply.code if outcome == "rejected" else ""
+            names = self._plans.names_of(reply.fingerprint or "")
+            self._meter.receipted(names, outcome, reason)
 
     def given(self, tenant: str) -> dict[str, int]:
         """How many completions got which receipt from this process."""
@@ -168,11 +187,12 @@ class Admission:
         try:
             right = self._right(tenant, completion, by)
         except _Refusal as refusal:
-            refused = _rejected(completion, None, refusal)
-            self._tally(tenant, refused)
-            return refused
-        reply = await self._admit_one(completion, right)
-        self._tally(right.tenant, reply)
+            reply: Reply | None = _rejected(completion, None, refusal)
+        else:
+            tenant = right.tenant
+            reply = await self._admit_one(completion, right)
+        self._tally(tenant, reply)
+        self._meter.received(_is_receipt(reply))
         return reply
 
     async def _admit_one(self, completion: Completion | Typed, right: Right) -> Reply | None:
@@ -189,9 +209,9 @@ class Admission:
             _check_right(right, boundary, asked)
             contents = self._contents(completion, right, boundary, asked)
             move = Admit(place, right.tenant, *contents)
-            outcome = await self._committer.commit(move)
+            [outcome] = await self._committed([_Prepared(0, right.tenant, move, place)])
         except _Refusal as refusal:
-            return _rejected(completion, place, refusal)
+            return _rejected(completion, place, refusal, boundary)
         except StoreUnavailable:
             return None
         return _reply(completion, place, outcome)
@@ -214,15 +234,18 @@ class Admission:
                 self._tally(tenant, replies[index])
             else:
                 of_tenant.setdefault(rights[index].tenant, []).append(index)
-        for owner, indexes in of_tenant.items():
-            part = await self._admit_of(
-                owner,
-                [completions[index] for index in indexes],
-                [rights[index] for index in indexes],
-            )
-            for index, reply in zip(indexes, part, strict=True):
-                replies[index] = reply
-                self._tally(owner, reply)
+        try:
+            for owner, indexes in of_tenant.items():
+                part = await self._admit_of(
+                    owner,
+                    [completions[index] for index in indexes],
+                    [rights[index] for index in indexes],
+                )
+                for index, reply in zip(indexes, part, strict=True):
+                    replies[index] = reply
+                    self._tally(owner, reply)
+        finally:
+            self._meter.received(sum(map(_is_receipt, replies)))
         return replies
 
     async def _admit_of(
@@ -230,7 +253,7 @@ class Admission:
     ) -> list[Reply | None]:
         """Take in the completions of one tenant."""
         replies: list[Reply | None] = [None] * len(completions)
-        prepared: list[tuple[int, Admit | AdmitByKey]] = []
+        prepared: list[_Prepared] = []
         places = [
             right.interaction or self._place(completion)
             for completion, right in zip(completions, rights, strict=True)
@@ -247,22 +270,26 @@ class Admission:
                         replies[index] = _unknown(completion, None)
                     else:
                         move = await self._prepare(completion, match, right)
-                        prepared.append((index, move))
+                        holder = match.holder.interaction.id if match.holder else None
+                        prepared.append(_Prepared(index, tenant, move, holder))
                     continue
                 if (found := boundaries[place]) is None:
                     replies[index] = _unknown(completion, place)
                     continue
                 _check_right(right, *found)
                 contents = self._contents(completion, right, *found)
-                prepared.append((index, Admit(place, tenant, *contents)))
+                admit = Admit(place, tenant, *contents)
+                prepared.append(_Prepared(index, tenant, admit, place))
             except _Refusal as refusal:
-                replies[index] = _rejected(completion, place, refusal)
+                found = boundaries.get(place) if place else None
+                boundary = found[0] if found else None
+                replies[index] = _rejected(completion, place, refusal, boundary)
         await self._commit(prepared, completions, replies)
         return replies
 
     async def _commit(
         self,
-        prepared: Sequence[tuple[int, Admit | AdmitByKey]],
+        prepared: Sequence[_Prepared],
         completions: Sequence[Completion | Typed],
         replies: list[Reply | None],
     ) -> None:
@@ -270,12 +297,50 @@ class Admission:
         for start in range(0, len(prepared), size):
             part = prepared[start : start + size]
             try:
-                outcomes = await self._committer.commit_many([move for _, move in part])
+                outcomes = await self._committed(part)
             except StoreUnavailable:
                 return
-            for (index, move), outcome in zip(part, outcomes, strict=True):
-                place = move.interaction if isinstance(move, Admit) else None
-                replies[index] = _reply(completions[index], place, outcome)
+            for each, outcome in zip(part, outcomes, strict=True):
+                place = each.place if isinstance(each.move, Admit) else None
+                replies[each.position] = _reply(completions[each.position], place, outcome)
+
+    async def _committed(self, part: Sequence[_Prepared]) -> list[Outcome]:
+        """Commit completions together, each in the trace of its execution if that has one."""
+        moves = [each.move for each in part]
+        if not self._tracing.is_on:
+            return await self._committer.commit_many(moves)
+        traces = await self._traced(part)
+        try:
+            moves = [
+                move if trace is UNTRACED else replace(move, trace=trace.context)
+                for move, trace in zip(moves, traces, strict=True)
+            ]
+            outcomes = await self._committer.commit_many(moves)
+            for trace, outcome in zip(traces, outcomes, strict=True):
+                said = outcome.outcome.value if isinstance(outcome, Received) else "rejected"
+                trace.note(said)
+            return outcomes
+        except StoreUnavailable as error:
+            for trace in traces:
+                trace.failed(error.code)
+            raise
+        finally:
+            for trace in traces:
+                trace.end()
+
+    async def _traced(self, part: Sequence[_Prepared]) -> list[Traced]:
+        places = [each.place for each in part if each.place is not None]
+        tenants = [each.tenant for each in part if each.place is not None]
+        wanted = list(zip(tenants, [place.execution for place in places], strict=True))
+        within = dict(zip(places, await self._store.traces(wanted), strict=True))
+        return [
+            UNTRACED
+            if each.place is None
+            else self._tracing.completing(
+                self._plans.names_of(each.move.fingerprint or ""), each.place, within[each.place]
+            )
+            for each in part
+        ]
 
     # --- by what right ------------------------------------------------------------------------
 
@@ -388,7 +453,9 @@ class Admission:
             match = self._match(right.tenant, completion, {key: found} if key else {})
             if match is None:
                 return _unknown(completion, None)
-            outcome = await self._committer.commit(await self._prepare(completion, match, right))
+            move = await self._prepare(completion, match, right)
+            holder = match.holder.interaction.id if match.holder else None
+            [outcome] = await self._committed([_Prepared(0, right.tenant, move, holder)])
         except _Refusal as refusal:
             return _rejected(completion, None, refusal)
         except StoreUnavailable:
@@ -658,6 +725,11 @@ def _checked(what: str, text: str | None, longest: int) -> str | None:
 # --- replies ------------------------------------------------------------------------------------
 
 
+def _is_receipt(reply: Reply | None) -> TypeGuard[Reply]:
+    """Whether it counts as received: what is malformed, or met no store, was answered and no more."""
+    return reply is not None and reply.code != "malformed"
+
+
 def _named(completion: Completion | Typed) -> str:
     return completion.interaction_id or completion.correlation_id or ""
 
@@ -673,9 +745,13 @@ def _unknown(completion: Completion | Typed, place: InteractionId | None) -> Rep
 
 
 def _rejected(
-    completion: Completion | Typed, place: InteractionId | None, refusal: _Refusal
+    completion: Completion | Typed,
+    place: InteractionId | None,
+    refusal: _Refusal,
+    boundary: PlanAwait | None = None,
 ) -> Reply:
     asked = refusal.asked.interaction if refusal.asked else None
+    of_row = refusal.asked.unit.fingerprint if refusal.asked else None
     place = asked.id if asked else place
     receipt = Receipt(
         interaction_id=format_interaction(asked.id) if asked else _name(completion, place),
@@ -684,7 +760,13 @@ def _rejected(
         step_id=asked.step_id if asked else None,
         status=asked.status.name if asked else None,
     )
-    return Reply(receipt=receipt, code=refusal.code, detail=str(refusal), errors=refusal.errors)
+    return Reply(
+        receipt=receipt,
+        code=refusal.code,
+        detail=str(refusal),
+        errors=refusal.errors,
+        fingerprint=boundary.fingerprint if boundary else of_row,
+    )
 
 
 def _reply(completion: Completion | Typed, place: InteractionId | None, outcome: Outcome) -> Reply:
@@ -703,4 +785,9 @@ def _reply(completion: Completion | Typed, place: InteractionId | None, outcome:
         status=outcome.status.name if outcome.status else None,
     )
     detail = outcome.reason or _DETAILS.get(outcome.outcome, "")
-    return Reply(receipt=receipt, code=_OUTCOMES[outcome.outcome], detail=detail)
+    return Reply(
+        receipt=receipt,
+        code=_OUTCOMES[outcome.outcome],
+        detail=detail,
+        fingerprint=outcome.fingerprint,
+    )

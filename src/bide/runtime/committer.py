@@ -8,6 +8,7 @@ What happens when it crashes here: nobody has been told of anything that was not
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -31,6 +32,7 @@ from bide.engine.moves import (
 )
 from bide.errors import StoreUnavailable
 from bide.spi.store import Store
+from bide.spi.telemetry import NO_METER, Meter
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +106,10 @@ class Committer:
         size: int,
         pending_rows: int,
         followers: Sequence[Follower] = (),
+        meter: Meter = NO_METER,
     ) -> None:
         self._store = store
+        self._meter = meter
         self._rows_max = rows
         self._size_max = size
         self._pending_max = pending_rows
@@ -129,6 +133,11 @@ class Committer:
         self._closed = True
         if self._task is not None:
             await self._task
+
+    @property
+    def pending(self) -> int:
+        """How many moves wait for a commit."""
+        return self._pending
 
     @property
     def is_full(self) -> bool:
@@ -231,21 +240,25 @@ class Committer:
     async def _commit_batch(self, batch: list[Entry]) -> None:
         moves = [move for entry in batch for move in entry.moves]
         handover = next((offer for each in self._followers if (offer := each.offer())), None)
+        began = time.perf_counter()
         try:
             done = await self._store.transact(moves, handover)
         except StoreUnavailable as error:
             log.warning("a commit of %d moves failed: %s", len(moves), error)
+            self._meter.commit_failed(len(moves))
             for entry in batch:
                 entry.done(error)
             return
         except Exception as error:  # a defect; whoever waits for this commit must hear of it
             log.exception("a commit of %d moves failed in a way that no store should", len(moves))
+            self._meter.commit_failed(len(moves))
             unavailable = StoreUnavailable(f"the store failed: {type(error).__name__}: {error}")
             for entry in batch:
                 entry.done(unavailable)
             return
         finally:
             self._pending -= sum(entry.rows for entry in batch)
+        self._meter.committed(moves, done, time.perf_counter() - began)
         start = 0
         for entry in batch:
             stop = start + len(entry.moves)

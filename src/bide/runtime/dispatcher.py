@@ -47,7 +47,7 @@ from bide.engine.moves import (
 )
 from bide.errors import StoreUnavailable
 from bide.model.ids import format_interaction
-from bide.model.records import Interaction
+from bide.model.records import Interaction, TraceContext
 from bide.planning.plan import PlanAwait
 from bide.runtime.committer import Committer
 from bide.runtime.deploys import Deploys
@@ -56,6 +56,7 @@ from bide.runtime.texts import storable
 from bide.runtime.views import Check
 from bide.settings import Settings
 from bide.spi.store import Store
+from bide.spi.telemetry import SILENT, UNTRACED, Telemetry, Traced
 from bide.spi.transport import Delivered, Delivery, Outgoing, Refused, Route, Transport, Unclear
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ class Dispatcher:
         token_of: TokenOf,
         *,
         chance: Callable[[], float] = random.random,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         """Take what it sends with; nothing is sent before `start`.
 
@@ -121,6 +123,7 @@ class Dispatcher:
         self._settings = settings
         self._token_of = token_of
         self._chance = chance
+        self._meter, self._tracing = telemetry
         self._rules = BreakerRules(
             settings.dispatch_breaker_failures,
             settings.dispatch_breaker_first_ms,
@@ -153,6 +156,11 @@ class Dispatcher:
         await asyncio.gather(*self._sending, return_exceptions=True)
         for timer in self._timers:
             timer.cancel()
+
+    @property
+    def sending(self) -> int:
+        """How many interactions are being sent."""
+        return sum(each.in_hand for each in self._endpoints.values())
 
     def wake(self) -> None:
         """Look for what is to be sent now."""
@@ -263,19 +271,57 @@ class Dispatcher:
         """Send a batch of one endpoint and record what came of it, whatever happens."""
         outlet = batch[0][0]
         deliveries: Sequence[Delivery] = [Unclear("the dispatcher was stopped")] * len(batch)
+        began = self._loop.time()
+        traces = [UNTRACED] * len(batch)
         try:
-            deliveries = await self._deliveries(outlet, batch)
+            if self._tracing.is_on:
+                traces = await self._traced(batch)
+            deliveries = await self._deliveries(outlet, batch, traces)
         finally:
             outlet.endpoint.in_hand -= len(batch)
+            self._count(batch, deliveries, self._loop.time() - began)
+            for trace, delivery in zip(traces, deliveries, strict=True):
+                _say(trace, delivery)
             for (each_outlet, each), delivery in zip(batch, deliveries, strict=True):
                 self._judge(each_outlet, delivery)
                 self._settle(each_outlet.route, each, delivery)
             self._wake.set()
 
+    def _count(
+        self,
+        batch: Sequence[tuple[_Outlet, ToSend]],
+        deliveries: Sequence[Delivery],
+        seconds: float,
+    ) -> None:
+        """Tell what came of a batch, by await."""
+        of_await: dict[str, list[Delivery]] = {}
+        for (_, each), delivery in zip(batch, deliveries, strict=True):
+            of_await.setdefault(each.dispatch.route, []).append(delivery)
+        for route, those in of_await.items():
+            self._meter.dispatched(self._plans.names_of(route), those, seconds)
+
+    async def _traced(self, batch: Sequence[tuple[_Outlet, ToSend]]) -> list[Traced]:
+        """The requests in the traces that their executions are in; one look for all of them."""
+        rows = [each.interaction for _, each in batch]
+        try:
+            within = await self._store.traces([(row.tenant, row.execution) for row in rows])
+        except StoreUnavailable as error:
+            log.warning("requests are sent untraced: %s", error)
+            within = [None] * len(batch)
+        return [
+            self._tracing.dispatching(
+                self._plans.names_of(each.dispatch.route), each.interaction.id, context
+            )
+            for (_, each), context in zip(batch, within, strict=True)
+        ]
+
     async def _deliveries(
-        self, outlet: _Outlet, batch: Sequence[tuple[_Outlet, ToSend]]
+        self, outlet: _Outlet, batch: Sequence[tuple[_Outlet, ToSend]], traces: Sequence[Traced]
     ) -> Sequence[Delivery]:
-        ready = [self._ready(each_outlet, each) for each_outlet, each in batch]
+        ready = [
+            self._ready(each_outlet, each, trace)
+            for (each_outlet, each), trace in zip(batch, traces, strict=True)
+        ]
         outgoing = [each for each in ready if isinstance(each, Outgoing)]
         limit_s = outlet.route.timeout_ms / 1000 + _GRACE_S
         try:
@@ -291,15 +337,15 @@ class Dispatcher:
             what = f"failed: {type(error).__name__}"
         return [Unclear(f"the transport {what}")] * len(batch)
 
-    def _ready(self, outlet: _Outlet, claimed: ToSend) -> Outgoing | Unclear:
+    def _ready(self, outlet: _Outlet, claimed: ToSend, trace: Traced) -> Outgoing | Unclear:
         """What the transport gets; one that cannot be made does not keep its neighbours back."""
         try:
-            return self._outgoing(outlet, claimed)
+            return self._outgoing(outlet, claimed, trace)
         except Exception as error:
             log.exception("%s cannot be sent", format_interaction(claimed.interaction.id))
             return Unclear(f"it could not be made ready: {error}")
 
-    def _outgoing(self, outlet: _Outlet, claimed: ToSend) -> Outgoing:
+    def _outgoing(self, outlet: _Outlet, claimed: ToSend, trace: Traced) -> Outgoing:
         interaction, unit, dispatch = claimed.interaction, claimed.unit, claimed.dispatch
         boundary, id_ = outlet.boundary, format_interaction(interaction.id)
         return Outgoing(
@@ -317,6 +363,7 @@ class Dispatcher:
             deadline_at=interaction.deadline_at,
             request=interaction.request or b"null",
             attempt=dispatch.attempts,
+            trace=_headers_of(trace.context),
         )
 
     # --- what came of it ----------------------------------------------------------------------
@@ -408,3 +455,23 @@ class Dispatcher:
             for each in self._endpoints.values()
             if each.breaker.state(now) is not BreakerState.CLOSED
         ]
+
+
+def _headers_of(context: TraceContext | None) -> dict[str, str]:
+    if context is None:
+        return {}
+    state = {"tracestate": context.state} if context.state else {}
+    return {"traceparent": context.parent} | state
+
+
+def _say(trace: Traced, delivery: Delivery) -> None:
+    match delivery:
+        case Delivered():
+            trace.note("delivered")
+        case Refused(code=code):
+            trace.note("refused")
+            trace.failed(code)
+        case Unclear():
+            trace.note("unclear")
+            trace.failed("unclear")
+    trace.end()

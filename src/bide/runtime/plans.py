@@ -9,6 +9,7 @@ from bide.errors import UnknownPipeline
 from bide.model.records import StoredBoundary
 from bide.planning.fitting import boundaries_of, misfit, place_of
 from bide.planning.plan import Plan, PlanAwait, PlanRoute, PlanStep
+from bide.spi.telemetry import UNNAMED, AwaitNames
 
 Element = PlanStep | PlanAwait | PlanRoute
 
@@ -161,6 +162,16 @@ class Plans:
         """The plan that goes on with an execution."""
         stretch = self._stretches.get(fingerprint)
         return stretch.plan if stretch else self._by_name.get(pipeline)
+
+    def names_of(self, fingerprint: str) -> AwaitNames:
+        """What a fingerprint stands for: an await, or a pipeline's input; empty if unknown."""
+        stretch = self._stretches.get(fingerprint)
+        if stretch is None:
+            return UNNAMED
+        base = stretch.base
+        if base is None:
+            return AwaitNames(stretch.plan.pipeline)
+        return AwaitNames(stretch.plan.pipeline, base.id, base.transport.kind)
 
     def find(self, pipeline: str) -> Plan | None:
         """The plan of that name, or None."""

@@ -104,6 +104,16 @@ class StepPool:
         if self._overrun_look is None:
             self._overrun_look = self._loop.call_later(_OVERRUN_LOOK_S, self._look_for_overruns)
 
+    @property
+    def busy(self) -> int:
+        """How many threads are in a job."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a thread."""
+        return len(self._jobs)
+
     async def run(self, work: Callable[[], T], limit_s: float | None = None) -> T:
         """Run `work` in the caller's context.
 

@@ -16,12 +16,12 @@ from bide.runtime.clock import ExecutionIds, worker_name
 from bide.runtime.committer import Committer
 from bide.runtime.deploys import Deploys
 from bide.runtime.dispatcher import Dispatcher
+from bide.runtime.health import Backlogs, Health
 from bide.runtime.plans import Plans
 from bide.runtime.pool import StepPool
 from bide.runtime.segment.tools import Tools
 from bide.runtime.service import Service
 from bide.runtime.sweeper import Sweeper
-from bide.runtime.views import Check
 from bide.runtime.watch import Watch
 from bide.runtime.worker import Worker
 from bide.security.desk import CLOSED, TokenDesk
@@ -29,14 +29,13 @@ from bide.security.tokens import Purpose
 from bide.settings import Settings
 from bide.spi.clock import Clock
 from bide.spi.store import Store
-from bide.spi.transport import Problem, Transport
+from bide.spi.telemetry import NO_METER, SILENT, Levels, Telemetry, Waiting
+from bide.spi.transport import Transport
 
 log = logging.getLogger(__name__)
 
 Resource = Callable[[], AbstractAsyncContextManager[Any]]
 DEFAULT_CONCURRENCY = 2_000
-#: A transport says within a second how it is.
-_PROBLEMS_S = 2.0
 
 
 class Runtime:
@@ -53,12 +52,14 @@ class Runtime:
         resources: Sequence[Resource],
         given: Mapping[ResourceKey, object],
         transports: Mapping[type[Via], Transport] | None = None,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self.store = store
         self.plans = plans
         self.settings = settings
         self.tokens = tokens
         self._clock = clock
+        self._telemetry = telemetry
         self._resources = resources
         self._given = given
         self._transports = transports or {}
@@ -70,17 +71,32 @@ class Runtime:
             rows=settings.batch_rows,
             size=settings.batch_bytes,
             pending_rows=settings.pending_rows,
+            meter=telemetry.meter,
         )
         new_id = ExecutionIds()
         self.deploys = Deploys(store, plans, settings)
         self.admission = Admission(
-            store, self.committer, plans, settings, clock, self.deploys, new_id, tokens
+            store,
+            self.committer,
+            plans,
+            settings,
+            clock,
+            self.deploys,
+            new_id,
+            tokens,
+            telemetry,
         )
+        self._sweeper = Sweeper(store, self.committer, settings, telemetry.meter)
+        self._backlogs = Backlogs(store, plans)
+        self.health = Health(
+            store, plans, settings, self.deploys, tokens, self._transports, self._sweeper,
+            self._backlogs, clock,
+        )  # fmt: skip
         self.service = Service(
             store, self.committer, self.watch, plans, self.admission, settings, new_id,
-            self._checks, self.deploys, tokens, clock,
+            self.health.checks, self.deploys, tokens, self._metrics,
+            telemetry.tracing,
         )  # fmt: skip
-        self._sweeper = Sweeper(store, self.committer, settings)
         self._pool = StepPool(settings.step_threads)
         self._stack = AsyncExitStack()
         self._follow: asyncio.Task[None] | None = None
@@ -97,6 +113,7 @@ class Runtime:
         Whatever was opened is closed again when a later part cannot be.
         """
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, self._telemetry.tracing.close)
             stack.push_async_callback(self.store.close)
             await self.store.open()
             self.committer.start()
@@ -131,11 +148,12 @@ class Runtime:
         stack.push_async_callback(self.deploys.stop)
         self.worker = Worker(
             name, self.store, self.committer, self.plans, tools, self.settings,
-            concurrency=concurrency, deploys=self.deploys,
+            concurrency=concurrency, deploys=self.deploys, telemetry=self._telemetry,
         )  # fmt: skip
         self.deploys.on_change(self.worker.wake)
         self.worker.start()
         stack.push_async_callback(self.worker.stop, self.settings.stop_timeout_ms / 1000)
+        self.health.worker = self.worker
         self._sweeper.start()
         stack.push_async_callback(self._sweeper.stop)
         if self._transports:
@@ -147,8 +165,9 @@ class Runtime:
             await transport.open()
         self.dispatcher = Dispatcher(
             name, self.store, self.committer, self.plans, self.deploys, self._transports,
-            self.settings, self._token_of,
+            self.settings, self._token_of, telemetry=self._telemetry,
         )  # fmt: skip
+        self.health.dispatcher = self.dispatcher
         self.dispatcher.start()
         stack.push_async_callback(self.dispatcher.stop, self.settings.stop_timeout_ms / 1000)
 
@@ -181,48 +200,30 @@ class Runtime:
     def _is_running_here(self, execution: ExecutionId) -> bool:
         return self.worker is not None and self.worker.holds(execution)
 
-    async def _checks(self, for_workers: bool) -> list[Check]:
-        dispatcher = self.dispatcher.checks() if self.dispatcher else []
-        return [*self._worker_checks(), *await self._transport_checks(for_workers), *dispatcher]
-
-    async def _transport_checks(self, for_workers: bool) -> list[Check]:
-        """What would keep interactions from leaving; a remark only where others send them."""
-        is_sender = for_workers or self.dispatcher is not None
-        found: list[Check] = []
-        for transport in self._transports.values():
-            try:
-                async with asyncio.timeout(_PROBLEMS_S):
-                    problems = await transport.problems()
-            except TimeoutError:
-                problems = [Problem("it", "does not say how it is", is_fatal=True)]
-            found += [
-                Check(
-                    name="transport",
-                    ok=False,
-                    warning=not (each.is_fatal and is_sender),
-                    message=f"{each.subject}: {each.message}",
-                )
-                for each in problems
-            ]
-        return found
-
-    def _worker_checks(self) -> list[Check]:
-        if self.worker is None:
-            message = "this process runs no steps; `bide worker` does"
-            return [Check(name="worker", ok=True, message=message)]
-        if not self.worker.is_claiming:
-            message, hint = "the worker has stopped claiming", "restart the process; see its log"
-            return [Check(name="worker", ok=False, message=message, hint=hint)]
-        settings = self.settings
-        if settings.lease_renew_ms * 2 > settings.lease_ms:
-            message = (
-                f"lease_renew_ms ({settings.lease_renew_ms}) is over half of lease_ms"
-                f" ({settings.lease_ms}): one late renewal loses a lease"
-            )
-            hint = "raise BIDE_LEASE_MS, or lower BIDE_LEASE_RENEW_MS"
-            return [Check(name="worker", ok=False, message=message, hint=hint, warning=True)]
-        running = f"worker {self.worker.name} runs {self.worker.running} executions"
-        return [Check(name="worker", ok=True, message=running)]
+    async def _metrics(self) -> tuple[bytes, str] | None:
+        """Everything that the meter heard, and how full everything is now."""
+        if self._telemetry.meter is NO_METER:
+            return None
+        ready: list[Waiting] = []
+        to_send: list[Waiting] = []
+        try:
+            backlog = await self._backlogs.get()
+        except StoreUnavailable as error:
+            log.warning("cannot count what waits in the store: %s", error)
+        else:
+            ready = self._backlogs.waiting(backlog.ready, backlog.now)
+            to_send = self._backlogs.waiting(backlog.to_send, backlog.now)
+        levels = Levels(
+            ready=ready,
+            to_send=to_send,
+            pending_moves=self.committer.pending,
+            executions_held=self.worker.running if self.worker else 0,
+            threads=self.settings.step_threads,
+            threads_busy=self._pool.busy,
+            jobs_waiting=self._pool.waiting,
+            sending=self.dispatcher.sending if self.dispatcher else 0,
+        )
+        return self._telemetry.meter.exposition(levels)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

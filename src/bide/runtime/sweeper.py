@@ -12,6 +12,7 @@ from bide.errors import StoreUnavailable
 from bide.runtime.committer import Committer
 from bide.settings import Settings
 from bide.spi.store import Store
+from bide.spi.telemetry import NO_METER, Meter
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +24,19 @@ _RETIRE_EVERY = 30
 class Sweeper:
     """One loop of one process."""
 
-    def __init__(self, store: Store, committer: Committer, settings: Settings) -> None:
+    def __init__(
+        self, store: Store, committer: Committer, settings: Settings, meter: Meter = NO_METER
+    ) -> None:
         self._store = store
+        self._meter = meter
         self._committer = committer
         self._settings = settings
         self._task: asyncio.Task[None] | None = None
+        self._swept_at = 0.0
 
     def start(self) -> None:
         """Begin to sweep."""
+        self._swept_at = asyncio.get_running_loop().time()
         self._task = asyncio.create_task(self._run(), name="bide-sweep")
 
     async def stop(self) -> None:
@@ -39,6 +45,16 @@ class Sweeper:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+
+    @property
+    def is_running(self) -> bool:
+        """False when its loop has ended, which only a defect makes it do before a stop."""
+        return self._task is not None and not self._task.done()
+
+    @property
+    def unswept_s(self) -> float:
+        """Seconds since a sweep came to its end."""
+        return asyncio.get_running_loop().time() - self._swept_at
 
     async def sweep(self) -> int:
         """Settle one batch of what is overdue; gives how many moves that took."""
@@ -50,6 +66,10 @@ class Sweeper:
         moves += [ExpireEarly(each) for each in overdue.early]
         if moves:
             await self._committer.commit_many(moves)
+        self._meter.swept("expired", len(overdue.expired))
+        self._meter.swept("closed_behind", len(overdue.left_open))
+        self._meter.swept("units", len(overdue.units))
+        self._meter.swept("early", len(overdue.early))
         return len(moves)
 
     async def retire(self) -> int:
@@ -70,8 +90,9 @@ class Sweeper:
                 while full:
                     full = await self.sweep() >= self._settings.batch_rows
                 if rounds % _RETIRE_EVERY == 0:
-                    await self.retire()
-                    await self.forget_keys()
+                    self._meter.swept("retired", await self.retire())
+                    self._meter.swept("forgotten", await self.forget_keys())
+                self._swept_at = asyncio.get_running_loop().time()
             except StoreUnavailable as error:
                 log.warning("cannot sweep: %s", error)
             except Exception:  # a defect must not end the sweeps of everything else

@@ -196,6 +196,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     detail: str = ""
     errors: tuple[FieldError, ...] = ()
+    #: The boundary of the await that it was for, where that is known; for counting.
+    fingerprint: str | None = None
 
 
 class _Missing:

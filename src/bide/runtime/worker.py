@@ -45,13 +45,14 @@ from bide.runtime.committer import Committer, Result
 from bide.runtime.deploys import Deploys
 from bide.runtime.plans import Plans
 from bide.runtime.pool import call_on
-from bide.runtime.segment.ends import starts_midway
+from bide.runtime.segment.ends import starts_midway, traced
 from bide.runtime.segment.failing import Again
 from bide.runtime.segment.plain import PlainSegment
 from bide.runtime.segment.task import SegmentTask
 from bide.runtime.segment.tools import Tools
 from bide.settings import Settings
 from bide.spi.store import LeaseKey, Store
+from bide.spi.telemetry import SILENT, UNTRACED, Telemetry, Traced
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +85,11 @@ class Worker:
         *,
         concurrency: int,
         deploys: Deploys,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self.name = name
+        self._meter, self._tracing = telemetry
+        self._beginning: set[asyncio.Task[None]] = set()
         self._store = store
         self._committer = committer
         self._plans = plans
@@ -100,6 +104,7 @@ class Worker:
         self._outbox: deque[tuple[PlainSegment, Move | Again]] = deque()
         self._outbox_signalled = False
         self._stopping = False
+        self._renewed_at = self._loop.time()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -149,6 +154,11 @@ class Worker:
         """How many executions it holds."""
         return len(self._running)
 
+    @property
+    def unrenewed_s(self) -> float:
+        """Seconds since its leases were all known to be kept or lost."""
+        return self._loop.time() - self._renewed_at
+
     # --- as a follower of commits -------------------------------------------------------------
 
     def offer(self) -> Handover | None:
@@ -161,6 +171,7 @@ class Worker:
     def committed(self, done: Transacted) -> None:
         """Take what the commit handed over; look for the rest."""
         if done.claims:
+            self._meter.handed_over(len(done.claims))
             self._take(done.claims)
         if done.left_ready:
             self._wake.set()
@@ -174,8 +185,10 @@ class Worker:
             room = self._concurrency - len(self._running)
             claimed: list[Claimed] = []
             if room > 0 and self._deploys.claims:
+                began = self._loop.time()
                 try:
                     claimed = await self._store.claim(self._claim_offer(room))
+                    self._meter.claimed(claimed, self._loop.time() - began)
                 except StoreUnavailable as error:
                     log.warning("cannot claim: %s", error)
             if claimed:
@@ -211,12 +224,17 @@ class Worker:
                 LeaseKey(id_, fence) for id_, fence in held if self._running.get(id_) == fence
             ]
             if not leases:
+                self._renewed_at = self._loop.time()
                 continue
             try:
                 kept = await self._store.renew(leases, self._settings.lease_ms)
             except StoreUnavailable as error:
                 log.warning("cannot renew %d leases: %s", len(leases), error)
                 continue
+            self._renewed_at = self._loop.time()
+            lost = kept.count(False)
+            if lost:
+                self._meter.leases_lost(lost)
             for lease, is_kept in zip(leases, kept, strict=True):
                 if not is_kept:
                     self._lost(lease)
@@ -238,10 +256,35 @@ class Worker:
             self._committer.add(back, lambda _: None)
             return
         self._idle.clear()
-        plain: list[PlainSegment] = []
         for claimed in claims:
+            self._running[claimed.execution.id] = claimed.execution.fence
+        if self._tracing.is_on:
+            task = self._loop.create_task(self._begin_traced(claims))
+            self._beginning.add(task)
+            task.add_done_callback(self._beginning.discard)
+        else:
+            self._begin(claims, [UNTRACED] * len(claims))
+
+    async def _begin_traced(self, claims: Sequence[Claimed]) -> None:
+        """Begin segments in the traces that their executions are in; one look for all of them."""
+        wanted = [(each.execution.tenant, each.execution.id) for each in claims]
+        try:
+            within = await self._store.traces(wanted)
+        except StoreUnavailable as error:
+            log.warning("segments run untraced: %s", error)
+            within = [None] * len(claims)
+        held = [
+            (claimed, self._tracing.running(claimed, context))
+            for claimed, context in zip(claims, within, strict=True)
+            if self._holds(claimed.execution)
+        ]
+        self._begin([claimed for claimed, _ in held], [trace for _, trace in held])
+
+    def _begin(self, claims: Sequence[Claimed], traces: Sequence[Traced]) -> None:
+        plain: list[PlainSegment] = []
+        for claimed, trace in zip(claims, traces, strict=True):
             execution = claimed.execution
-            self._running[execution.id] = execution.fence
+            tools = self._tools if trace is UNTRACED else self._tools._replace(trace=trace)
             stretch = self._plans.stretch(execution.fingerprint)
             if (
                 stretch.is_plain
@@ -249,10 +292,10 @@ class Worker:
                 and claimed.reopened is None
                 and not starts_midway(execution)
             ):
-                plain.append(PlainSegment(claimed, stretch, self._tools, self._post))
+                plain.append(PlainSegment(claimed, stretch, tools, self._post))
             else:
                 task = self._loop.create_task(
-                    self._run_task(SegmentTask(claimed, stretch, self._tools, self._commit))
+                    self._run_task(SegmentTask(claimed, stretch, tools, self._commit))
                 )
                 self._tasks[execution.id] = task
         if plain:
@@ -262,13 +305,19 @@ class Worker:
         execution = segment.execution
         try:
             move = await segment.run()
+        except BaseException:
+            segment.trace.failed("dropped")
+            segment.trace.end()
+            raise
         finally:
             if self._tasks.get(execution.id) is asyncio.current_task():
                 del self._tasks[execution.id]
         if move is None:
+            segment.trace.failed("dropped")
+            segment.trace.end()
             self._forget(execution.id)
         else:
-            self._finish([_Ended(execution, move)])
+            self._finish([_Ended(execution, traced(move, segment.trace))])
 
     async def _commit(self, move: Move) -> Outcome:
         return await self._committer.commit(move)
@@ -286,7 +335,7 @@ class Worker:
         while self._outbox:
             segment, move = self._outbox.popleft()
             if not isinstance(move, Again):
-                ended.append(_Ended(segment.execution, move))
+                ended.append(_Ended(segment.execution, traced(move, segment.trace)))
             elif self._holds(segment.execution):
                 self._loop.call_later(move.delay_ms / 1000, self._tools.pool.put, [segment])
         self._finish(ended)

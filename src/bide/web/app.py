@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bide.security.authentication import Authentication
-from bide.web import api, decide, health, openapi, pipeline, problems, rendering
+from bide.web import api, decide, health, metrics, openapi, pipeline, problems, rendering
 from bide.web.guard import Identify, bearer
 from bide.web.routing import Call, Edge, Endpoint, Operation, Served
 
@@ -46,6 +46,7 @@ def create_asgi(
         endpoint = Endpoint(operation, edge)
         asgi.router.routes.append(Route(operation.path, endpoint, methods=[operation.method]))
     asgi.router.routes.append(Route(decide.PATH, decide.Decide(edge)))
+    asgi.add_route(metrics.PATH, metrics.metrics(edge), methods=["GET"])
     asgi.add_route("/healthz", health.healthz, methods=["GET"])
     asgi.add_route("/readyz", health.readyz(edge), methods=["GET"])
     asgi.add_exception_handler(Exception, _respond)

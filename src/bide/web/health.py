@@ -36,6 +36,15 @@ def readyz(edge: Edge) -> Callable[[Request], Awaitable[Response]]:
     return readyz
 
 
+def probed(edge: Edge, *, in_full: bool) -> Callable[[Request], Awaitable[Response]]:
+    """Make the same route for a port that only probes can reach."""
+
+    async def readyz(_: Request) -> Response:
+        return _readiness(await _checks(edge), in_full=in_full)
+
+    return readyz
+
+
 async def _checks(edge: Edge) -> list[Check]:
     try:
         return await edge.app.service.checks()

@@ -156,5 +156,7 @@ class Endpoint:
         caller = await guard.admit(request, headers, edge.identify, by_token=operation.by_token)
         if operation.role is not None and not operation.by_token:
             guard.require(caller, operation.role)
-        call = Call(request, headers, edge.app.service, caller, edge.waiting, edge.following)
-        return await operation.handle(call)
+        service = edge.app.service
+        call = Call(request, headers, service, caller, edge.waiting, edge.following)
+        with service.tracing.arriving(headers):
+            return await operation.handle(call)

@@ -24,6 +24,7 @@ from bide.runtime.segment.failing import Again, StepFailed, failed, failing
 from bide.runtime.segment.feeding import PAGE_FILLS_S, Bound, Feed, Taking, items_of
 from bide.runtime.segment.tools import Entered, Tools, attempt_of, context_of, limit_of, prepared
 from bide.runtime.texts import storable
+from bide.spi.telemetry import UNTRACED
 
 #: Async steps that one page of a stream runs at the same time.
 _CONCURRENT_ITEMS = 64
@@ -81,7 +82,8 @@ class HoppingCalls:
                 self._execution, self._tools, step, page[len(made) :], numbers[len(made) :], attempt
             )
             try:
-                await self._tools.pool.run(part, limit_of(step, self._tools))
+                with self._tools.trace.step(step.id, attempt):
+                    await self._tools.pool.run(part, limit_of(step, self._tools))
             except TimeoutError as error:
                 part.failure = StepFailed(step, part.attempt, error)
             finally:
@@ -109,12 +111,13 @@ class HoppingCalls:
                         await self._rest(error)
                         attempt += 1
 
-        tasks = [asyncio.ensure_future(one(*each)) for each in zip(page, numbers, strict=True)]
-        try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
+        with self._tools.trace.step(step.id, attempt_of(self._execution, step)):
+            tasks = [asyncio.ensure_future(one(*each)) for each in zip(page, numbers, strict=True)]
+            try:
+                return list(await asyncio.gather(*tasks))
+            finally:
+                for task in tasks:
+                    task.cancel()
 
     async def expand(self, step: PlanStep, value: Any, number: int | None) -> AsyncIterator[Page]:
         """One value in, a stream out.
@@ -146,7 +149,9 @@ class HoppingCalls:
     async def _call_once(self, step: PlanStep, value: Any, attempt: int, item: int | None) -> Any:
         context, arguments = prepared(self._execution, step, attempt, item, self._tools)
         limit = limit_of(step, self._tools)
-        with failing(step, attempt), entered(context):
+        # Items of a stream share the span of their page.
+        trace = self._tools.trace if item is None else UNTRACED
+        with failing(step, attempt), trace.step(step.id, attempt), entered(context):
             if step.is_async:
                 bound = Bound(limit)
                 fed = items_of(value, bound) if step.consumes else value
@@ -159,7 +164,7 @@ class HoppingCalls:
         attempt = attempt_of(self._execution, step)
         context, arguments = prepared(self._execution, step, attempt, item, self._tools)
         give = self._yielded_async if step.is_async else self._yielded_on_threads
-        with failing(step, attempt):
+        with failing(step, attempt), self._tools.trace.step(step.id, attempt, enters=False):
             async with aclosing(give(step, value, context, arguments)) as pages:
                 async for page in pages:
                     yield page

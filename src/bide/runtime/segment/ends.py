@@ -6,7 +6,9 @@ from bide.authoring.answers import Answered, Missing
 from bide.authoring.transports import Inbox
 from bide.engine.moves import (
     Boundary,
+    Fail,
     Finish,
+    Move,
     NewInteraction,
     Park,
 )
@@ -22,6 +24,7 @@ from bide.runtime.plans import Stretch
 from bide.runtime.segment.failing import BoundaryFailed, Unfit
 from bide.runtime.segment.guards import guard_bytes, guard_items
 from bide.settings import Settings
+from bide.spi.telemetry import UNTRACED, Traced
 
 
 def start_value(stretch: Stretch, body: bytes) -> Any:
@@ -147,3 +150,14 @@ def finish_of(execution: Execution, stretch: Stretch, value: Any, settings: Sett
 def last_position(stretch: Stretch) -> int:
     """The position after the plan's last step."""
     return len(stretch.plan.step_names)
+
+
+def traced(move: Move, trace: Traced) -> Move:
+    """Say in the segment's trace what it came to; what it asks for goes on in that trace."""
+    if trace is UNTRACED:
+        return move
+    trace.note(type(move).__name__.lower())
+    if isinstance(move, Fail):
+        trace.failed(move.code)
+    trace.end()
+    return replace(move, trace=trace.context) if isinstance(move, Park) else move

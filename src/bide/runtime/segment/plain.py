@@ -29,6 +29,7 @@ class PlainSegment:
         done: Callable[["PlainSegment", Move | Again], None],
     ) -> None:
         self.execution = claimed.execution
+        self.trace = tools.trace
         self._body = claimed.body
         self._stretch = stretch
         self._tools = tools
@@ -87,7 +88,7 @@ class PlainSegment:
         self.ends_at = time.monotonic() + limit_of(step, self._tools)
         context, arguments = prepared(self.execution, step, attempt, None, self._tools)
         try:
-            with entered(context):
+            with self.trace.step(step.id, attempt), entered(context):
                 return step.function(self._value, **arguments)
         except BaseException as error:  # whatever it is, it must not end the thread
             raise StepFailed(step, attempt, error) from error

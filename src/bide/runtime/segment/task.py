@@ -59,6 +59,7 @@ class SegmentTask:
 
     def __init__(self, claimed: Claimed, stretch: Stretch, tools: Tools, commit: Committed) -> None:
         self.execution = claimed.execution
+        self.trace = tools.trace
         self._claimed = claimed
         self._stretch = stretch
         self._tools = tools
@@ -219,7 +220,9 @@ class SegmentTask:
         execution, fence = self.execution.id, self.execution.fence
         reopened = self._claimed.reopened
         if reopened is None:
-            opened = await self._made(OpenUnit(execution, fence, stream_boundary_of(boundary)))
+            opened = await self._made(
+                OpenUnit(execution, fence, stream_boundary_of(boundary), self.trace.context)
+            )
             unit = opened.execution.units
         elif self._stretch.plan.await_by_id(reopened.step_id) is not boundary:
             raise ReplayMismatch(

@@ -22,6 +22,7 @@ from bide.runtime.pool import StepPool
 from bide.settings import Settings
 from bide.spi.clock import Clock
 from bide.spi.store import Store
+from bide.spi.telemetry import UNTRACED, Traced
 
 log = logging.getLogger("bide.step")
 
@@ -34,6 +35,8 @@ class Tools(NamedTuple):
     settings: Settings
     clock: Clock
     resources: Mapping[ResourceKey, object]
+    #: The segment as a trace has it.
+    trace: Traced = UNTRACED
 
 
 #: What is entered around a call of a step: its context, or what makes it.

@@ -7,11 +7,14 @@ from bide.engine.ending import status_behind
 from bide.engine.moves import (
     KeyTaken,
     Outcome,
+    Redrive,
+    Submit,
     Submitted,
     Unstorable,
 )
 from bide.errors import (
     InvalidInput,
+    StoreUnavailable,
     SubmitConflict,
     UnknownExecution,
 )
@@ -22,7 +25,7 @@ from bide.model.ids import (
     format_unit,
     parse_execution,
 )
-from bide.model.records import Dispatch, Execution
+from bide.model.records import Dispatch, Execution, replace
 from bide.planning import canonical
 from bide.runtime.admission import Admission
 from bide.runtime.committer import Committer
@@ -38,8 +41,8 @@ from bide.runtime.views import (
 from bide.runtime.watch import Watch
 from bide.security.desk import TokenDesk
 from bide.settings import Settings
-from bide.spi.clock import Clock
 from bide.spi.store import Asked, Store
+from bide.spi.telemetry import UNTRACED, Tracing
 
 PAGE = 500
 
@@ -56,10 +59,11 @@ class Operations:
         admission: Admission,
         settings: Settings,
         new_id: Callable[[], ExecutionId],
-        runtime_checks: Callable[[bool], Awaitable[list[Check]]],
+        checks: Callable[[bool], Awaitable[list[Check]]],
         deploys: Deploys,
         tokens: TokenDesk,
-        clock: Clock,
+        metrics: Callable[[], Awaitable[tuple[bytes, str] | None]],
+        tracing: Tracing,
     ) -> None:
         self.settings = settings
         self._store = store
@@ -68,15 +72,31 @@ class Operations:
         self._plans = plans
         self._admission = admission
         self._new_id = new_id
-        self._runtime_checks = runtime_checks
+        self._checks = checks
+        self._metrics = metrics
+        self.tracing = tracing
         self._deploys = deploys
         self._tokens = tokens
-        self._clock = clock
 
     @property
     def pipelines(self) -> Sequence[str]:
         """Names of the app's pipelines, in the order of the app; the first is the default."""
         return self._plans.submittable
+
+    async def _created(self, move: Submit | Redrive) -> Outcome:
+        """Commit what makes an execution, as the beginning of its trace or a part of the caller's."""
+        trace = self.tracing.submitting(move.pipeline, move.execution)
+        if trace is UNTRACED:
+            return await self._committer.commit(move)
+        try:
+            outcome = await self._committer.commit(replace(move, trace=trace.context))
+            trace.note(type(outcome).__name__.lower())
+            return outcome
+        except StoreUnavailable as error:
+            trace.failed(error.code)
+            raise
+        finally:
+            trace.end()
 
     async def _find(self, tenant: str, execution_id: str) -> Execution | None:
         id_ = parse_execution(execution_id)

@@ -71,10 +71,8 @@ class Executions(Operations):
         # The digest tells a repeat from a conflict, which only a key can meet.
         digest = plan.input.digest(value, body) if key is not None else b""
         id_ = self._new_id()
-        outcome = await self._committer.commit(
-            Submit(id_, tenant, plan.pipeline, plan.fingerprint, body, digest, key)
-        )
-        return submission_of(outcome, key)
+        submit = Submit(id_, tenant, plan.pipeline, plan.fingerprint, body, digest, key)
+        return submission_of(await self._created(submit), key)
 
     async def execution(self, tenant: str, execution_id: str) -> ExecutionView | None:
         """Where an execution stands."""

@@ -12,7 +12,6 @@ from bide.errors import (
     AlreadyEnded,
     NotReleasable,
     PayloadError,
-    StoreUnavailable,
 )
 from bide.model.records import Execution
 from bide.model.status import ExecutionStatus
@@ -25,9 +24,6 @@ from bide.runtime.views import (
     PipelineView,
 )
 from bide.spi.store import Deployed, Standing
-
-#: What clocks may differ by.
-_SKEW_MS = 1_000
 
 
 class Operating(Operations):
@@ -130,20 +126,13 @@ class Operating(Operations):
         A process that serves the API alone is ready without what only workers need, such as the
         secrets of webhooks; `for_workers` judges it as one that runs them.
         """
-        try:
-            info = await self._store.info()
-            asked = self._clock()
-            now = await self._store.now()
-            ahead = now - (asked + self._clock()) // 2
-        except StoreUnavailable as error:
-            hint = "see the message; the app accepts no work until the store answers"
-            return [Check(name="store", ok=False, message=str(error), hint=hint)]
-        version = f"{info.url}: {info.version}, schema {info.schema_version}"
-        return [
-            Check(name="store", ok=True, message=version),
-            _of_clocks(now, ahead),
-            *await self._runtime_checks(for_workers),
-        ]
+        return await self._checks(for_workers)
+
+    async def metrics(self) -> tuple[bytes, str] | None:
+        """This process's metrics in the text form of Prometheus, with its media type; None when
+        they are switched off.
+        """
+        return await self._metrics()
 
     async def examine(self) -> list[Check]:
         """What `checks` says, what the store finds, and who would be held by this deploy.
@@ -215,20 +204,6 @@ class Operating(Operations):
             message = "this app can go on with everything that is queued or parked"
             found.append(Check(name="deploy", ok=True, message=message))
         return found
-
-
-def _of_clocks(now: int, ahead_ms: int) -> Check:
-    """Whether the store's time is this machine's, as far as it matters to people and tokens."""
-    if abs(ahead_ms) <= _SKEW_MS:
-        return Check(name="clock", ok=True, message=f"the store's time is {now} ms, as here")
-    where = "ahead of" if ahead_ms > 0 else "behind"
-    return Check(
-        name="clock",
-        ok=False,
-        warning=True,
-        message=f"the store's time is {abs(ahead_ms) / 1_000:,.1f} s {where} this machine's",
-        hint="deadlines go by the store's; let NTP set the clocks of all machines",
-    )
 
 
 def _in_order(standing: Standing) -> tuple[str, str, str]:

@@ -190,7 +190,7 @@ class Redriving(Operations):
         return fingerprint
 
     async def _redriven(self, move: Redrive, id: str) -> Submission:
-        outcome = await self._committer.commit(move)
+        outcome = await self._created(move)
         if isinstance(outcome, KeyTaken):
             raise SubmitConflict(
                 f"{id} was redriven from elsewhere, as execution"
