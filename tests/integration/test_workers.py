@@ -1,7 +1,7 @@
-"""Leases, take-overs and stops; several apps over one file."""
+"""Leases, take-overs and stops; several apps over one store."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +15,15 @@ from bide import (
     Inbox,
     Pipeline,
 )
-from tests.integration.support import Gate, answer_all, eventually, quick, until_status
+from bide.spi.store import LeaseKey
+from tests.integration.support import (
+    PATIENCE_S,
+    Gate,
+    answer_all,
+    eventually,
+    quick,
+    until_status,
+)
 
 #: Longer than any test: leases are not renewed.
 NEVER_MS = 3_600_000
@@ -23,8 +31,8 @@ NEVER_MS = 3_600_000
 ask = Await("Ask", int, int, via=Inbox(), timeout="1h")
 
 
-def app_on(file: str, *pipelines: Any, **settings: Any) -> App:
-    return App(*pipelines, store=file, settings=quick(**settings))
+def app_on(shared: str, *pipelines: Any, **settings: Any) -> App:
+    return App(*pipelines, store=shared, settings=quick(**settings))
 
 
 async def told(app: App, execution_id: str) -> list[str]:
@@ -33,7 +41,7 @@ async def told(app: App, execution_id: str) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["plain", "asynchronous"])
 async def test_a_lost_lease_is_taken_over_and_the_zombie_refused(
-    file: str, gate: Gate, kind: str
+    shared: str, gate: Gate, kind: str
 ) -> None:
     """Another worker takes over with the next attempt; what the first one does late is nothing."""
     attempts: list[int] = []
@@ -57,12 +65,12 @@ async def test_a_lost_lease_is_taken_over_and_the_zombie_refused(
 
     chosen: Any = plain if kind == "plain" else asynchronous
     pipeline: Any = Pipeline("zombie", int).then(chosen)
-    first = app_on(file, pipeline, lease_ms=200, lease_renew_ms=NEVER_MS)
+    first = app_on(shared, pipeline, lease_ms=200, lease_renew_ms=NEVER_MS)
     await first.start(concurrency=1)
     try:
         execution = await first.submit(pipeline, 1)
         await eventually(lambda: attempts)
-        async with app_on(file, pipeline).running() as second:
+        async with app_on(shared, pipeline).running() as second:
             seen = second.execution(pipeline, execution.execution_id)
             assert await seen.result(timeout=20) == 12
             gate.open()
@@ -80,7 +88,7 @@ async def test_a_lost_lease_is_taken_over_and_the_zombie_refused(
         await first.stop()
 
 
-async def test_a_zombie_that_reads_a_source_stores_nothing(file: str, gate: Gate) -> None:
+async def test_a_zombie_that_reads_a_source_stores_nothing(shared: str, gate: Gate) -> None:
     """Two workers read the same source, one too late: items are stored once."""
     runs: list[int] = []
 
@@ -93,12 +101,12 @@ async def test_a_zombie_that_reads_a_source_stores_nothing(file: str, gate: Gate
             yield item
 
     pipeline: Any = Pipeline("zombie-source", int).then(source).wait(ask)
-    first = app_on(file, pipeline, lease_ms=200, lease_renew_ms=NEVER_MS, page_items=5)
+    first = app_on(shared, pipeline, lease_ms=200, lease_renew_ms=NEVER_MS, page_items=5)
     await first.start(concurrency=1)
     try:
         execution = await first.submit(pipeline, 23)
         await eventually(lambda: runs)
-        async with app_on(file, pipeline, page_items=5).running() as second:
+        async with app_on(shared, pipeline, page_items=5).running() as second:
             seen = second.execution(pipeline, execution.execution_id)
             assert len(await seen.parked(ask, timeout=20)) == 23
             gate.open()
@@ -110,7 +118,7 @@ async def test_a_zombie_that_reads_a_source_stores_nothing(file: str, gate: Gate
         await first.stop()
 
 
-async def test_take_overs_are_bounded(file: str, gate: Gate) -> None:
+async def test_take_overs_are_bounded(shared: str, gate: Gate) -> None:
     """An execution that costs worker after worker its lease ends in the DLQ."""
 
     def poisonous(number: int) -> int:
@@ -119,7 +127,7 @@ async def test_take_overs_are_bounded(file: str, gate: Gate) -> None:
 
     pipeline = Pipeline("poisonous", int).then(poisonous)
     settings = {"lease_ms": 100, "lease_renew_ms": NEVER_MS, "lease_takeovers_max": 2}
-    async with app_on(file, pipeline, **settings).running() as app:
+    async with app_on(shared, pipeline, **settings).running() as app:
         execution = await app.submit(pipeline, 1)
         with pytest.raises(ExecutionFailed, match="lost their lease") as caught:
             await execution.result(timeout=25)
@@ -132,7 +140,7 @@ async def test_take_overs_are_bounded(file: str, gate: Gate) -> None:
         gate.open()
 
 
-async def test_leases_are_renewed(file: str, gate: Gate) -> None:
+async def test_leases_are_renewed(shared: str, gate: Gate) -> None:
     """A step that runs for many leases keeps its execution, while another worker looks for one."""
 
     def slow(number: int) -> int:
@@ -140,8 +148,8 @@ async def test_leases_are_renewed(file: str, gate: Gate) -> None:
         return number
 
     pipeline = Pipeline("slow", int).then(slow)
-    first = app_on(file, pipeline, lease_ms=2_000, lease_renew_ms=20)
-    async with first.running(), app_on(file, pipeline).running() as second:
+    first = app_on(shared, pipeline, lease_ms=2_000, lease_renew_ms=20)
+    async with first.running(), app_on(shared, pipeline).running() as second:
         execution = await first.submit(pipeline, 1)
         await eventually(lambda: gate.arrived)
         before = await _lease_end(second, execution.execution_id)
@@ -150,6 +158,45 @@ async def test_leases_are_renewed(file: str, gate: Gate) -> None:
 
         assert await execution.result(timeout=10) == 1
         assert gate.arrived == 1
+
+
+async def test_a_renewal_that_came_too_late_stops_nobody(shared: str, gate: Gate) -> None:
+    """A refusal of an old claim does not cut off what goes on here under a newer one."""
+    first, later = gate, Gate()
+
+    async def before(number: int) -> int:
+        await first.pause()
+        return number
+
+    async def after(number: int) -> int:
+        await later.pause()
+        return number
+
+    pipeline = Pipeline("twice", int).then(before).wait(ask).then(after)
+    app = app_on(shared, pipeline, lease_ms=60_000, lease_renew_ms=20)
+    async with app.running():
+        renew = app._open.store.renew
+        asked: list[Any] = []
+        refused = asyncio.Event()
+
+        async def slow_renew(leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
+            asked.append(leases)
+            await eventually(lambda: later.arrived)
+            kept = await renew(leases, lease_ms)
+            if not all(kept):
+                refused.set()
+            return kept
+
+        app._open.store.renew = slow_renew  # type: ignore[method-assign]  # a store that is slow
+        execution = await app.submit(pipeline, 1)
+        await eventually(lambda: first.arrived and asked)
+        first.open()
+        [question] = await execution.parked(ask, timeout=10)
+        await app.complete(question, 2)
+        await asyncio.wait_for(refused.wait(), PATIENCE_S)
+        later.open()
+
+        assert await execution.result(timeout=10) == 2
 
 
 async def _lease_end(app: App, execution_id: str) -> int:
@@ -166,7 +213,7 @@ async def _later(app: App, execution_id: str, than: int) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["plain", "asynchronous"])
-async def test_a_stop_gives_back_what_does_not_finish(file: str, gate: Gate, kind: str) -> None:
+async def test_a_stop_gives_back_what_does_not_finish(shared: str, gate: Gate, kind: str) -> None:
     """Past its patience a stop gives executions back at once, and the attempt does not count."""
     attempts: list[int] = []
     cleaned: list[str] = []
@@ -188,11 +235,11 @@ async def test_a_stop_gives_back_what_does_not_finish(file: str, gate: Gate, kin
 
     chosen: Any = plain if kind == "plain" else asynchronous
     pipeline: Any = Pipeline("given-back", int).then(chosen)
-    async with app_on(file, pipeline, stop_timeout_ms=50).running() as app:
+    async with app_on(shared, pipeline, stop_timeout_ms=50).running() as app:
         execution = await app.submit(pipeline, 7)
         await eventually(lambda: attempts)
     assert cleaned == (["yes"] if kind == "asynchronous" else [])
-    async with app_on(file, pipeline).running() as app:
+    async with app_on(shared, pipeline).running() as app:
         again = app.execution(pipeline, execution.execution_id)
         # Not after the lease has run out, which would be a take-over.
         assert await again.result(timeout=20) == 7
@@ -202,7 +249,7 @@ async def test_a_stop_gives_back_what_does_not_finish(file: str, gate: Gate, kin
         assert "taken over after a lost lease" not in facts
 
 
-async def test_a_stop_lets_running_segments_finish(file: str, gate: Gate) -> None:
+async def test_a_stop_lets_running_segments_finish(shared: str, gate: Gate) -> None:
     """What runs when a stop begins is finished and committed before it ends."""
 
     async def slow(number: int) -> int:
@@ -210,7 +257,7 @@ async def test_a_stop_lets_running_segments_finish(file: str, gate: Gate) -> Non
         return number
 
     pipeline = Pipeline("finishing", int).then(slow)
-    app = app_on(file, pipeline)
+    app = app_on(shared, pipeline)
     await app.start()
     executions = [await app.submit(pipeline, number) for number in range(20)]
     await eventually(lambda: gate.arrived == 20)
@@ -218,12 +265,12 @@ async def test_a_stop_lets_running_segments_finish(file: str, gate: Gate) -> Non
     await asyncio.sleep(0)
     gate.open()
     await stopping
-    async with app_on(file, pipeline).running(workers=False) as reader:
+    async with app_on(shared, pipeline).running(workers=False) as reader:
         seen = [reader.execution(pipeline, each.execution_id) for each in executions]
         assert [await each.result(timeout=10) for each in seen] == list(range(20))
 
 
-async def test_stops_at_any_moment_leave_no_claim_behind(file: str) -> None:
+async def test_stops_at_any_moment_leave_no_claim_behind(shared: str) -> None:
     """Whenever a worker stops, nothing of it is RUNNING; the next one goes on where it stood."""
 
     def double(number: int) -> int:
@@ -234,10 +281,10 @@ async def test_stops_at_any_moment_leave_no_claim_behind(file: str) -> None:
         return number + 1
 
     pipeline = Pipeline("stopping", int).then(double).wait(ask).then(later)
-    async with app_on(file, pipeline).running(workers=False) as edge:
+    async with app_on(shared, pipeline).running(workers=False) as edge:
         executions = [await edge.submit(pipeline, number) for number in range(200)]
         for pause in range(12):
-            worker = app_on(file, pipeline)
+            worker = app_on(shared, pipeline)
             await worker.start(concurrency=20)
             for _ in range(pause * 4):
                 await asyncio.sleep(0.001)
@@ -248,7 +295,7 @@ async def test_stops_at_any_moment_leave_no_claim_behind(file: str) -> None:
             assert {status.name for status in counts} <= {
                 "QUEUED", "WAITING_EXTERNAL", "SUCCEEDED",
             }  # fmt: skip
-        async with app_on(file, pipeline).running():
+        async with app_on(shared, pipeline).running():
 
             async def done() -> bool:
                 await answer_all(edge, ask, lambda number: number)
@@ -265,15 +312,15 @@ async def test_stops_at_any_moment_leave_no_claim_behind(file: str) -> None:
 # --- two apps -----------------------------------------------------------------------------------
 
 
-async def test_one_app_submits_and_another_runs(file: str) -> None:
+async def test_one_app_submits_and_another_runs(shared: str) -> None:
     """What one process commits, the other sees: parks, answers, ends."""
 
     def double(number: int) -> int:
         return number * 2
 
     pipeline = Pipeline("shared", int).then(double).wait(ask)
-    edge = app_on(file, pipeline)
-    async with edge.running(workers=False), app_on(file, pipeline).running():
+    edge = app_on(shared, pipeline)
+    async with edge.running(workers=False), app_on(shared, pipeline).running():
         executions = [await edge.submit(pipeline, number) for number in range(30)]
         for execution in executions:
             [question] = await execution.parked(ask, timeout=20)
@@ -285,10 +332,10 @@ async def test_one_app_submits_and_another_runs(file: str) -> None:
         assert "no steps" in check.message
 
 
-async def test_what_moved_on_elsewhere_is_not_shown_as_it_was(file: str) -> None:
+async def test_what_moved_on_elsewhere_is_not_shown_as_it_was(shared: str) -> None:
     """A process that saw an execution park learns that another one answered or cancelled it."""
     pipeline = Pipeline("elsewhere", int).wait(ask)
-    async with app_on(file, pipeline).running() as one, app_on(file, pipeline).running() as two:
+    async with app_on(shared, pipeline).running() as one, app_on(shared, pipeline).running() as two:
         answered, cancelled = await one.submit(pipeline, 1), await one.submit(pipeline, 2)
         [question] = await answered.parked(ask, timeout=10)
         assert await cancelled.parked(ask, timeout=10)
@@ -305,7 +352,7 @@ async def test_what_moved_on_elsewhere_is_not_shown_as_it_was(file: str) -> None
             assert view.status.is_terminal
 
 
-async def test_workers_share_the_work(file: str) -> None:
+async def test_workers_share_the_work(shared: str) -> None:
     """Each execution is run by one of the workers, once."""
     ran: list[int] = []
 
@@ -315,8 +362,8 @@ async def test_workers_share_the_work(file: str) -> None:
         return number
 
     pipeline = Pipeline("sharing", int).then(note)
-    edge = app_on(file, pipeline)
-    one, two = app_on(file, pipeline), app_on(file, pipeline)
+    edge = app_on(shared, pipeline)
+    one, two = app_on(shared, pipeline), app_on(shared, pipeline)
     async with edge.running(workers=False):
         executions = [await edge.submit(pipeline, number) for number in range(300)]
         async with one.running(), two.running():
@@ -325,23 +372,23 @@ async def test_workers_share_the_work(file: str) -> None:
         assert sorted(ran) == list(range(300))
 
 
-async def test_a_worker_leaves_what_it_does_not_know(file: str) -> None:
+async def test_a_worker_leaves_what_it_does_not_know(shared: str) -> None:
     """A worker claims only pipelines of its app, and of those only the ones it was started for."""
 
     def same(number: int) -> int:
         return number
 
     mine, other = Pipeline("mine", int).then(same), Pipeline("others", int).then(same)
-    edge = app_on(file, mine, other)
+    edge = app_on(shared, mine, other)
     async with edge.running(workers=False):
         left = await edge.submit(other, 1)
         taken = await edge.submit(mine, 2)
-        async with app_on(file, mine).running():
+        async with app_on(shared, mine).running():
             assert await taken.result(timeout=20) == 2
-        choosy = app_on(file, mine, other)
+        choosy = app_on(shared, mine, other)
         await choosy.start(pipelines=["mine"])
         assert await (await edge.submit(mine, 3)).result(timeout=20) == 3
         await choosy.stop()
         assert (await left.status()).status.name == "QUEUED"
-        async with app_on(file, other).running():
+        async with app_on(shared, other).running():
             await until_status(left, "SUCCEEDED")

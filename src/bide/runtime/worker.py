@@ -240,9 +240,10 @@ class Worker:
                     self._lost(lease)
 
     def _lost(self, lease: LeaseKey) -> None:
+        if self._running.get(lease.execution) != lease.fence:
+            return  # it has ended meanwhile, or has gone on here under a later claim
         log.warning("lost the lease on %s", format_execution(lease.execution))
-        if self._running.get(lease.execution) == lease.fence:
-            self._forget(lease.execution)
+        self._forget(lease.execution)
         task = self._tasks.get(lease.execution)
         if task is not None:
             task.cancel()
