@@ -47,6 +47,8 @@ class Connection(Protocol):
 
     async def add_listener(self, channel: str, callback: Callable[..., None]) -> None: ...
 
+    def add_termination_listener(self, callback: Callable[[Any], None]) -> None: ...
+
     def is_closed(self) -> bool: ...
 
     def is_in_transaction(self) -> bool: ...
@@ -81,9 +83,13 @@ async def connect(url: str, *, prepare: bool = True) -> Connection:
         statement_cache_size=500 if prepare else 0,
         max_cached_statement_lifetime=0,
     )
-    await db.set_type_codec(
-        "uuid", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
-    )
+    try:
+        await db.set_type_codec(
+            "uuid", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
+        )
+    except BaseException:  # nobody else knows of it yet
+        db.terminate()
+        raise
     return cast("Connection", db)
 
 

@@ -15,6 +15,7 @@ from bide.stores.postgres.connection import Connection, is_expected
 _CHANNEL = "bide"
 _APART_S = 0.05
 _RECONNECT_S = 1.0
+_CLOSE_S = 1.0
 
 
 class Notifier:
@@ -26,14 +27,19 @@ class Notifier:
         self._to_tell = asyncio.Event()
         self._heard = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
 
     async def open(self) -> None:
         """Begin to listen."""
+        self._closing = False
         self._task = asyncio.get_running_loop().create_task(self._work(), name="bide-notifier")
 
     async def close(self) -> None:
-        """Disconnect."""
+        """Disconnect, in good order where the server answers."""
         if self._task is not None:
+            self._closing = True
+            self._to_tell.set()
+            await asyncio.wait([self._task], timeout=_CLOSE_S)
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
@@ -53,22 +59,26 @@ class Notifier:
         return True
 
     async def _work(self) -> None:
-        while True:
+        while not self._closing:
             try:
                 db = await self._connect()
                 try:
-                    await db.add_listener(_CHANNEL, self._on_notification)
-                    await self._tell_all(db)
+                    await self._listen(db)
                 finally:
-                    db.terminate()
+                    await db.close(timeout=_CLOSE_S)
             except Exception as error:
                 if not is_expected(error):
                     raise
-            await asyncio.sleep(_RECONNECT_S)
+                await asyncio.sleep(_RECONNECT_S)
+                self._heard.set()  # for what was told while nobody listened
 
-    async def _tell_all(self, db: Connection) -> None:
+    async def _listen(self, db: Connection) -> None:
+        db.add_termination_listener(lambda _: self._to_tell.set())
+        await db.add_listener(_CHANNEL, self._on_notification)
         while True:
             await self._to_tell.wait()
+            if self._closing:
+                return
             self._to_tell.clear()
             await db.execute(f"notify {_CHANNEL}, '{self._name}'")
             await asyncio.sleep(_APART_S)

@@ -103,8 +103,11 @@ class PostgresStore(Reads):
     async def close(self) -> None:
         """Finish what runs, then disconnect."""
         self._is_open = False
+        lanes = (*self._lanes, self._renewing)
+        for lane in lanes:
+            lane.give_up()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for lane in (*self._lanes, self._renewing):
+        for lane in lanes:
             await lane.close()
         await self._notifier.close()
         await self._readers.close()
@@ -259,9 +262,12 @@ class PostgresStore(Reads):
         async def work(transaction: Transaction) -> int:
             now = await transaction.now()
             await transaction.execute(_UPKEEP["retire"], old)
-            for table in ("letters", "refusals"):
-                await transaction.execute(_UPKEEP[f"retire_unowned_{table}"], older_than)
-            await transaction.write([], now)
+            gone = [
+                await transaction.fetch(_UPKEEP[f"retire_unowned_{table}"], older_than)
+                for table in ("letters", "refusals")
+            ]
+            if old or any(gone):
+                await transaction.write([], now)
             return len(old)
 
         return await self._shielded(self._run(work))
@@ -305,6 +311,9 @@ class PostgresStore(Reads):
         except StoreUnavailable:
             work.close()
             raise
+        return await self._to_its_end(work)
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -315,13 +324,20 @@ class PostgresStore(Reads):
         return await self._on_reader(lambda db: db.fetch(text, *values))
 
     async def _on_reader(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        try:
-            async with self._readers.connection() as db:
-                return await work(db)
-        except BaseException as error:
-            if is_expected(error):
-                raise explained(error, self._label) from error
-            raise
+        """Read, to the end: a driver that is cut off asks the server, over one more connection, to
+        cancel as well.
+        """
+
+        async def read() -> T:
+            try:
+                async with self._readers.connection() as db:
+                    return await work(db)
+            except BaseException as error:
+                if is_expected(error):
+                    raise explained(error, self._label) from error
+                raise
+
+        return await self._to_its_end(read())
 
     async def _once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do `work` on a connection of its own, whether the store is open or not."""

@@ -89,10 +89,10 @@ unheld as (
 delete from bide.executions t where t.id = any ($1)
 
 -- name: retire_unowned_letters
-delete from bide.dead_letters where execution is null and created_at < $1
+delete from bide.dead_letters where execution is null and created_at < $1 returning 1
 
 -- name: retire_unowned_refusals
-delete from bide.refusals where unit = 0 and created_at < $1
+delete from bide.refusals where unit = 0 and created_at < $1 returning 1
 
 -- name: keys_page
 select k.tenant, k.pipeline, k.key, k.created_at from bide.submit_keys k

@@ -131,9 +131,13 @@ class Lane:
         """Accept work; the first piece of it connects."""
         self._closing.clear()
 
+    def give_up(self) -> None:
+        """From now on, do not wait for a server that cannot say what became of a commit."""
+        self._closing.set()
+
     async def close(self) -> None:
         """Finish the transaction in progress, then disconnect."""
-        self._closing.set()
+        self.give_up()
         async with self._turn:
             if self._db is not None:
                 await self._db.close(timeout=5)
