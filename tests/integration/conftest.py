@@ -10,15 +10,21 @@ from bide import App
 from tests.integration.support import Gate, quick
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/bide.db"
+    return "memory://" if request.param == "memory" else _shared(request, tmp_path)
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", "postgres"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store that several apps share."""
-    return f"sqlite:///{tmp_path}/bide.db"
+    return _shared(request, tmp_path)
+
+
+def _shared(request: pytest.FixtureRequest, folder: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{folder}/bide.db"
+    return str(request.getfixturevalue("postgres_tables"))
 
 
 @pytest.fixture

@@ -75,11 +75,11 @@ async def test_every_shape_after_another(app_of: Apps, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 3])
-async def test_each_half_in_a_process_of_its_own(file: str, count: int) -> None:
+async def test_each_half_in_a_process_of_its_own(shared: str, count: int) -> None:
     """Aggregates are parked by one process, answered through another and resumed by a third."""
 
     def app() -> App:
-        return App(chain, store=file, settings=quick())
+        return App(chain, store=shared, settings=quick())
 
     answers: list[tuple[Any, Callable[[Any], Any]]] = [
         (expand, lambda wanted: [Part(size=size) for size in range(wanted)]),

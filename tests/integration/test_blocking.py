@@ -49,9 +49,9 @@ def test_verbs_from_plain_threads(app_of: Apps) -> None:
         assert sum(app.status().values()) == 41
 
 
-def test_it_opens_at_the_first_use_and_again_after_a_stop(file: str) -> None:
+def test_it_opens_at_the_first_use_and_again_after_a_stop(shared: str) -> None:
     """No start is needed; a stop is final only until the next call."""
-    app = App(asking, store=file).blocking()
+    app = App(asking, store=shared).blocking()
     execution = app.submit(asking, 1)
     assert any(thread.name == "bide-blocking" for thread in threading.enumerate())
     app.stop()

@@ -218,9 +218,9 @@ def test_a_whole_stream_by_a_function(store: str) -> None:
         assert app.receipts().process["buffered"] == 1
 
 
-async def test_answers_race_their_questions(file: str) -> None:
-    """Of two processes' worth of apps on one file, no answer and no question miss each other."""
-    ours, theirs = (App(orders, store=file, settings=quick()) for _ in range(2))
+async def test_answers_race_their_questions(shared: str) -> None:
+    """Of two processes' worth of apps on one store, no answer and no question miss each other."""
+    ours, theirs = (App(orders, store=shared, settings=quick()) for _ in range(2))
     async with ours.running(), theirs.running(workers=False):
         numbers = [f"A-{number}" for number in range(60)]
 

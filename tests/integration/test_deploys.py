@@ -72,14 +72,14 @@ async def held(app: App) -> set[str]:
     return {view.execution_id for view in await app.service.executions("default", held=True)}
 
 
-async def test_what_fits_goes_on_in_the_next_version(file: str) -> None:
+async def test_what_fits_goes_on_in_the_next_version(shared: str) -> None:
     """Executions parked by one version are answered and finished by the next one."""
     old_decide, old = pipeline(Verdict, "v1")
     new_decide, new = pipeline(LongerVerdict, "v2")
-    async with app_on(file, old).running() as app:
+    async with app_on(shared, old).running() as app:
         [parked] = await park(app, old, old_decide, 1)
 
-    async with app_on(file, new).running() as app:
+    async with app_on(shared, new).running() as app:
         execution = app.execution(new, parked.execution_id)
         [question] = await execution.parked(new_decide, timeout=30)
         await app.complete(question, LongerVerdict(ok=True, note="late"))
@@ -87,11 +87,11 @@ async def test_what_fits_goes_on_in_the_next_version(file: str) -> None:
         assert (await execution.result(timeout=30)).text == "v2: True"
 
 
-async def test_a_rolling_deploy(file: str) -> None:
+async def test_a_rolling_deploy(shared: str) -> None:
     """Two versions side by side: what fits either goes on, what does not is held and not lost."""
     v1_decide, v1 = pipeline(Verdict, "v1")
     v2_decide, v2 = pipeline(StricterVerdict, "v2")
-    old_app, new_app = app_on(file, v1), app_on(file, v2)
+    old_app, new_app = app_on(shared, v1), app_on(shared, v2)
     async with old_app.running():
         old = await park(old_app, v1, v1_decide, 6)
         async with new_app.running():
@@ -109,7 +109,7 @@ async def test_a_rolling_deploy(file: str) -> None:
         await old_app.complete(f"{new[5].execution_id}_1_0", {"ok": True})
         done = await old_app.execution(v1, new[5].execution_id).result(timeout=30)
         assert done.text == "v1: True"
-    async with app_on(file, v1).running(workers=False) as door:
+    async with app_on(shared, v1).running(workers=False) as door:
         for execution in old[2:4]:
             await door.complete(f"{execution.execution_id}_1_0", {"ok": False})
 
@@ -130,7 +130,7 @@ async def test_a_rolling_deploy(file: str) -> None:
         assert all("signed_by" in (each.held or "") for each in after)
         assert not await new_app.service.dead_letters("default")
 
-    async with app_on(file, v2, retired=[v1]).running() as app:
+    async with app_on(shared, v2, retired=[v1]).running() as app:
         for execution in old[2:4]:
             again = app.execution(v1, execution.execution_id)
             assert (await again.result(timeout=30)).text == "v1: False"
@@ -152,14 +152,14 @@ async def _is(found: Any, wanted: Any) -> bool:
     return await found == wanted
 
 
-async def test_a_renamed_await_is_found(file: str) -> None:
+async def test_a_renamed_await_is_found(shared: str) -> None:
     """`renamed=` leads what was parked at the old id to the new one, in lists as well."""
     old_decide, old = pipeline(Verdict, "v1", step="Decide")
-    async with app_on(file, old).running() as app:
+    async with app_on(shared, old).running() as app:
         [parked] = await park(app, old, old_decide, 1)
 
     decide, new = pipeline(Verdict, "v2", step="Judge", renamed={"decide": "judge"})
-    async with app_on(file, new).running() as app:
+    async with app_on(shared, new).running() as app:
         [question] = await app.pending(decide)
         assert question.execution_id == parked.execution_id
         assert [each.interaction_id for each in await app.pending("Judge")] == [
@@ -170,14 +170,14 @@ async def test_a_renamed_await_is_found(file: str) -> None:
         assert (await execution.result(timeout=30)).text == "v2: True"
 
 
-async def test_an_await_that_is_gone_holds_what_waits_there(file: str) -> None:
+async def test_an_await_that_is_gone_holds_what_waits_there(shared: str) -> None:
     """Without `renamed=` nothing is guessed: neither answers nor claims are taken."""
     old_decide, old = pipeline(Verdict, "v1")
-    async with app_on(file, old).running() as app:
+    async with app_on(shared, old).running() as app:
         [parked] = await park(app, old, old_decide, 1)
 
     _, new = pipeline(Verdict, "v2", step="Judge")
-    async with app_on(file, new).running() as app:
+    async with app_on(shared, new).running() as app:
         assert await app.pending() == []
         with pytest.raises(CompletionRejected, match="does not know"):
             await app.complete(f"{parked.execution_id}_1_0", {"ok": True})
@@ -198,16 +198,16 @@ class Positive(BaseModel):
         return self
 
 
-async def test_stored_bytes_have_the_last_word(file: str) -> None:
+async def test_stored_bytes_have_the_last_word(shared: str) -> None:
     """What does not validate is given back uncounted and its fingerprint dropped: no circles."""
     old_decide, old = pipeline(LongerVerdict, "v1")
-    async with app_on(file, old).running() as app:
+    async with app_on(shared, old).running() as app:
         [bad] = await park(app, old, old_decide, 1)
-    async with app_on(file, old).running(workers=False) as app:
+    async with app_on(shared, old).running(workers=False) as app:
         await app.complete(f"{bad.execution_id}_1_0", {"ok": False})
 
     _, new = pipeline(Positive, "v2")
-    async with app_on(file, new).running() as app:
+    async with app_on(shared, new).running() as app:
         view = await eventually(lambda: _held_view(app, bad))
         assert view.status.name == "QUEUED"
         assert view.attempt == 0
@@ -216,7 +216,7 @@ async def test_stored_bytes_have_the_last_word(file: str) -> None:
         with pytest.raises(NotReleasable, match="only good news"):
             await app.release(bad, (await fingerprint(app, "decide")))
 
-    async with app_on(file, old).running() as app:
+    async with app_on(shared, old).running() as app:
         assert (await app.execution(old, bad.execution_id).result(timeout=30)).text == "v1: False"
 
 
@@ -230,16 +230,16 @@ async def fingerprint(app: App, step_id: str) -> str:
     return pipeline.fingerprints[step_id]
 
 
-async def test_release_lets_it_go_on_as_another_boundary(file: str) -> None:
+async def test_release_lets_it_go_on_as_another_boundary(shared: str) -> None:
     """Released as a boundary that its answer validates at, a held execution finishes there."""
     old_decide, old = pipeline(Verdict, "v1")
-    async with app_on(file, old).running() as app:
+    async with app_on(shared, old).running() as app:
         answered, waiting = await park(app, old, old_decide, 2)
-    async with app_on(file, old).running(workers=False) as app:
+    async with app_on(shared, old).running(workers=False) as app:
         await app.complete(f"{answered.execution_id}_1_0", {"ok": True})
 
     _, new = pipeline(Verdict, "v2", step="Judge")
-    async with app_on(file, new).running() as app:
+    async with app_on(shared, new).running() as app:
         judge = await fingerprint(app, "judge")
         with pytest.raises(NotReleasable, match="not an answer"):
             await app.release(answered, await fingerprint(app, ""))
@@ -259,19 +259,19 @@ async def test_release_lets_it_go_on_as_another_boundary(file: str) -> None:
         assert [each.detail for each in facts if each.what == "released"] == [f"as {judge} by ada"]
 
 
-async def test_no_worker_no_claim(file: str) -> None:
+async def test_no_worker_no_claim(shared: str) -> None:
     """What is due is held while no worker runs, and says so; a stopped worker counts no more."""
     _, orders = pipeline(Verdict, "v1")
-    async with app_on(file, orders).running():
+    async with app_on(shared, orders).running():
         pass
-    async with app_on(file, orders).running(workers=False) as app:
+    async with app_on(shared, orders).running(workers=False) as app:
         execution = await app.submit(orders, Order(id=1))
 
         assert (await view_of(app, execution)).held == "no worker is running"
         assert await held(app) == {execution.execution_id}
 
 
-async def test_a_paused_pipeline_waits(file: str) -> None:
+async def test_a_paused_pipeline_waits(shared: str) -> None:
     """Its claims and hand-overs stop in every process; submissions and answers are taken in."""
     decide, orders = pipeline(Verdict, "v1")
 
@@ -279,7 +279,7 @@ async def test_a_paused_pipeline_waits(file: str) -> None:
         return 2 * number
 
     doubles = Pipeline("doubles", int).then(double)
-    worker, door = app_on(file, orders, doubles), app_on(file, orders, doubles)
+    worker, door = app_on(shared, orders, doubles), app_on(shared, orders, doubles)
     async with worker.running(), door.running(workers=False):
         [parked] = await park(worker, orders, decide, 1)
         await door.pause(orders)
@@ -312,7 +312,7 @@ def _of(app: App, pipeline: str) -> frozenset[str]:
     return app._open.plans.of_pipelines([pipeline])
 
 
-async def test_a_retired_version_of_the_same_name_takes_nothing_new(file: str) -> None:
+async def test_a_retired_version_of_the_same_name_takes_nothing_new(shared: str) -> None:
     """With the same input, what is submitted goes through the current version's code."""
 
     def old(order: Order) -> Done:
@@ -322,11 +322,11 @@ async def test_a_retired_version_of_the_same_name_takes_nothing_new(file: str) -
         return Done(text="new")
 
     v1, v2 = Pipeline("orders", Order).then(old), Pipeline("orders", Order).then(new)
-    async with app_on(file, v2, retired=[v1]).running() as app:
+    async with app_on(shared, v2, retired=[v1]).running() as app:
         assert (await (await app.submit(v2, Order(id=1))).result(timeout=30)).text == "new"
 
 
-async def test_steps_put_in_before_an_await_do_not_hide_it(file: str) -> None:
+async def test_steps_put_in_before_an_await_do_not_hide_it(shared: str) -> None:
     """Everything before the boundary may change: its position says nothing."""
     decide: Any = Await("Decide", Order, Verdict, via=Inbox(), timeout="1d")
 
@@ -337,20 +337,20 @@ async def test_steps_put_in_before_an_await_do_not_hide_it(file: str) -> None:
         return order
 
     v1 = Pipeline("orders", Order).wait(decide).then(close)
-    async with app_on(file, v1).running() as app:
+    async with app_on(shared, v1).running() as app:
         [parked] = await park(app, v1, decide, 1)
     v2 = Pipeline("orders", Order).then(check).wait(decide).then(close)
-    async with app_on(file, v2).running() as app:
+    async with app_on(shared, v2).running() as app:
         execution = app.execution(v2, parked.execution_id)
         [question] = await execution.parked(decide, timeout=30)
         await app.complete(question, Verdict(ok=True))
         assert (await execution.result(timeout=30)).text == "True"
 
 
-def test_the_blocking_verbs(file: str) -> None:
+def test_the_blocking_verbs(shared: str) -> None:
     """What people do about deploys and questions is there for code that is not async, too."""
     decide, orders = pipeline(Verdict, "v1")
-    with app_on(file, orders).blocking() as app:
+    with app_on(shared, orders).blocking() as app:
         execution = app.submit(orders, Order(id=1))
         [question] = execution.parked(decide, timeout=30)
         app.claim(question, by="ada")

@@ -41,14 +41,6 @@ def many(via: Webhook, **options: Any) -> tuple[Await[Any, Any, Any], Pipeline[A
     return asked, Pipeline("many", int).then(numbers).wait(asked).then(gathered)
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgres":
-        url: str = request.getfixturevalue("postgres_tables")
-        return url
-    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/bide.db"
-
-
 @pytest.fixture
 def partner() -> Partner:
     return Partner()
@@ -477,18 +469,12 @@ async def test_retry_after(sending: Callable[..., App], partner: Partner) -> Non
 # --- who sends --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shared", ["sqlite", "postgres"])
-async def test_two_processes_share_the_work(
-    shared: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+async def test_two_processes_share_the_work(shared: str) -> None:
     """Two dispatchers on one store send every request once between them."""
-    file = f"sqlite:///{tmp_path}/bide.db"
-    if shared == "postgres":
-        file = request.getfixturevalue("postgres_tables")
     _, flow = many(webhook())
     partners = Partner(), Partner()
     apps = [
-        App(flow, store=file, settings=quick(dispatch_rows=8), transports={Webhook: each})
+        App(flow, store=shared, settings=quick(dispatch_rows=8), transports={Webhook: each})
         for each in partners
     ]
     async with apps[0].running(), apps[1].running():
@@ -506,7 +492,7 @@ async def test_two_processes_share_the_work(
     assert set(counted.values()) == {1}
 
 
-async def test_a_lost_dispatcher(file: str) -> None:
+async def test_a_lost_dispatcher(shared: str) -> None:
     """What a process had in hand when it died is sent by another, under the same id."""
     flow = asking
     stuck = asyncio.Event()
@@ -518,7 +504,7 @@ async def test_a_lost_dispatcher(file: str) -> None:
 
     dying, living = Partner(never), Partner()
     settings = quick(lease_ms=200, lease_renew_ms=50, stop_timeout_ms=0)
-    first = App(flow, store=file, settings=settings, transports={Webhook: _short(dying)})
+    first = App(flow, store=shared, settings=settings, transports={Webhook: _short(dying)})
     await first.start()
     execution = await first.submit(flow, 7)
     await stuck.wait()
@@ -527,7 +513,7 @@ async def test_a_lost_dispatcher(file: str) -> None:
     assert first._runtime.dispatcher is not None
     first._runtime.dispatcher._record = lambda *_: None  # type: ignore[method-assign]  # it is dead
     await first.stop()
-    second = App(flow, store=file, settings=settings, transports={Webhook: _short(living)})
+    second = App(flow, store=shared, settings=settings, transports={Webhook: _short(living)})
     async with second.running():
         await eventually(lambda: living.received)
         assert living.ids() == dying.ids()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from bide import (
     branch,
 )
 from bide.runtime.clock import system_clock
+from bide.stores.postgres.store import PostgresStore
 from tests.integration.support import Gate, eventually, quick, until_status
 
 Apps = Callable[..., App]
@@ -31,7 +33,13 @@ HOUR = 3_600_000
 def jump(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Set the clock of the stores forward, by so many milliseconds."""
     ahead = [0]
-    monkeypatch.setattr("bide.wiring.system_clock", lambda: system_clock() + ahead[0])
+
+    def clock() -> int:
+        return system_clock() + ahead[0]
+
+    monkeypatch.setattr("bide.wiring.system_clock", clock)
+    on_postgres = partial(PostgresStore, clock=clock)
+    monkeypatch.setattr("bide.stores.postgres.store.PostgresStore", on_postgres)
 
     def forward(ms: int) -> None:
         ahead[0] += ms
@@ -176,17 +184,17 @@ async def test_collecting_from_an_empty_stream(app_of: Apps) -> None:
         assert await (await app.submit(checked, 0)).result(timeout=10) == []
 
 
-async def test_collecting_goes_on_elsewhere(file: str) -> None:
+async def test_collecting_goes_on_elsewhere(shared: str) -> None:
     """What is missing is in the store: another process resumes with the same gaps."""
     check = asking(items=Collect(tolerate=1))
     checked = collecting(check)
-    async with App(checked, store=file, settings=quick()).running() as app:
+    async with App(checked, store=shared, settings=quick()).running() as app:
         execution = await app.submit(checked, 2)
         first, second = await execution.parked(check, timeout=10)
         await app.fail(first, "unreadable")
-    async with App(checked, store=file, settings=quick()).running(workers=False) as app:
+    async with App(checked, store=shared, settings=quick()).running(workers=False) as app:
         await app.complete(second, Verdict(ok=True))
-    async with App(checked, store=file, settings=quick()).running() as app:
+    async with App(checked, store=shared, settings=quick()).running() as app:
         resumed = app.execution(checked, execution.execution_id)
 
         assert await resumed.result(timeout=10) == ["0:unreadable", "1:yes"]

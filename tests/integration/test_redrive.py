@@ -170,18 +170,18 @@ async def test_what_is_not_redriven(app_of: Callable[..., App]) -> None:
             await app.redrive(refused.execution_id, tenant="globex")
 
 
-async def test_an_input_that_fits_no_more(file: str) -> None:
+async def test_an_input_that_fits_no_more(shared: str) -> None:
     """Nothing is made of an input that the pipeline does not take any more."""
 
     def refuse(value: Any) -> Any:
         raise NonRetryable("no")
 
     old = Pipeline("shop", str).then(refuse)
-    async with App(old, store=file).running() as app:
+    async with App(old, store=shared).running() as app:
         first = await app.submit(old, "seven")
         await failed(first)
 
-    async with App(Pipeline("shop", int).then(refuse), store=file).running() as app:
+    async with App(Pipeline("shop", int).then(refuse), store=shared).running() as app:
         with pytest.raises(InvalidInput):
             await app.redrive(first.execution_id)
 
@@ -389,7 +389,7 @@ def lambda_free(switch: Switch) -> Callable[[int], int]:
     return pass_on
 
 
-async def test_a_crash_in_the_middle(file: str) -> None:
+async def test_a_crash_in_the_middle(shared: str) -> None:
     """A worker that dies while it takes answers over is followed by one that goes on after them."""
     switch = Switch()
     ask = Await("Ask", int, int, via=Inbox(), timeout="1d")
@@ -399,13 +399,13 @@ async def test_a_crash_in_the_middle(file: str) -> None:
 
     pipeline = Pipeline("many", int).then(each).wait(ask).then(check)
     settings = quick(page_items=10, lease_ms=300, lease_renew_ms=100, stop_timeout_ms=1)
-    async with App(pipeline, store=file, settings=settings).running() as app:
+    async with App(pipeline, store=shared, settings=settings).running() as app:
         first = await app.submit(pipeline, 95)
         await first.parked(ask, timeout=30)
         await answer_all(app, ask, lambda number: number)
         await failed(first)
     switch.broken = False
-    async with App(pipeline, store=file, settings=settings).running() as app:
+    async with App(pipeline, store=shared, settings=settings).running() as app:
         store, moves = app._open.store, app._open.store.transact
         taken = 0
 
@@ -421,7 +421,7 @@ async def test_a_crash_in_the_middle(file: str) -> None:
         await eventually(lambda: taken > 3)
         store.transact = moves  # type: ignore[method-assign]  # it lives again
 
-    async with App(pipeline, store=file, settings=settings).running() as app:
+    async with App(pipeline, store=shared, settings=settings).running() as app:
         resumed = app.execution(pipeline, again.execution_id)
 
         assert await resumed.result(timeout=30) == list(range(95))

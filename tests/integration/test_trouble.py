@@ -26,11 +26,11 @@ def faults_of(app: App) -> Any:
 # --- a store that fails -------------------------------------------------------------------------
 
 
-async def test_a_failed_commit_is_told_and_nothing_was_stored(file: str) -> None:
+async def test_a_failed_commit_is_told_and_nothing_was_stored(shared: str) -> None:
     """Submit and complete raise StoreUnavailable; the same call again succeeds."""
-    async with App(asking, store=file, settings=quick()).running() as app:
+    async with App(asking, store=shared, settings=quick()).running() as app:
         faults_of(app).fail_next_commit(after=False)
-        with pytest.raises(StoreUnavailable, match="outcome was lost"):
+        with pytest.raises(StoreUnavailable, match="was lost"):
             await app.submit(asking, 1, idempotency_key="k")
         assert sum((await app.status()).values()) == 0
         execution = await app.submit(asking, 1, idempotency_key="k")
@@ -44,9 +44,9 @@ async def test_a_failed_commit_is_told_and_nothing_was_stored(file: str) -> None
         assert await execution.result(timeout=10) == 2
 
 
-async def test_an_unknown_outcome_is_looked_up(file: str) -> None:
+async def test_an_unknown_outcome_is_looked_up(shared: str) -> None:
     """A commit whose outcome was lost after it took place is answered as what it was."""
-    async with App(asking, store=file, settings=quick()).running() as app:
+    async with App(asking, store=shared, settings=quick()).running() as app:
         faults_of(app).fail_next_commit(after=True)
         execution = await app.submit(asking, 1, idempotency_key="k")
         assert not execution.duplicate
@@ -58,7 +58,7 @@ async def test_an_unknown_outcome_is_looked_up(file: str) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True])
-async def test_a_worker_recovers(file: str, gate: Gate, *, after: bool) -> None:
+async def test_a_worker_recovers(shared: str, gate: Gate, *, after: bool) -> None:
     """A segment whose last commit fails is committed again, without running again."""
 
     def held(number: int) -> int:
@@ -66,7 +66,7 @@ async def test_a_worker_recovers(file: str, gate: Gate, *, after: bool) -> None:
         return number
 
     pipeline = Pipeline("held", int).then(held)
-    async with App(pipeline, store=file, settings=quick()).running() as app:
+    async with App(pipeline, store=shared, settings=quick()).running() as app:
         execution = await app.submit(pipeline, 1)
         await eventually(lambda: gate.arrived)
         faults_of(app).fail_next_commit(after=after)
@@ -77,7 +77,7 @@ async def test_a_worker_recovers(file: str, gate: Gate, *, after: bool) -> None:
 
 
 async def test_a_stop_does_not_wait_for_a_store_that_never_answers(
-    file: str, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    shared: str, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the store gone a stop ends within its patience, and nothing tries again after it."""
 
@@ -86,7 +86,7 @@ async def test_a_stop_does_not_wait_for_a_store_that_never_answers(
         return number
 
     pipeline = Pipeline("held", int).then(held)
-    app = App(pipeline, store=file, settings=quick(stop_timeout_ms=300))
+    app = App(pipeline, store=shared, settings=quick(stop_timeout_ms=300))
     await app.start()
     await app.submit(pipeline, 1)
     await eventually(lambda: gate.arrived)
@@ -105,9 +105,9 @@ async def test_a_stop_does_not_wait_for_a_store_that_never_answers(
     assert len(calls) == made
 
 
-async def test_receipts_of_what_was_committed(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_receipts_of_what_was_committed(shared: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`complete_many` that fails midway carries the receipts of what was committed before."""
-    async with App(asking, store=file, settings=quick(batch_rows=2)).running() as app:
+    async with App(asking, store=shared, settings=quick(batch_rows=2)).running() as app:
         executions = [await app.submit(asking, number) for number in range(6)]
         found = [(await each.parked(ask, timeout=10))[0] for each in executions]
         store = app._open.store
@@ -198,9 +198,9 @@ async def test_a_file_that_vanishes_while_it_is_open(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ahead_ms", "words"), [(-5_000, "5.0 s ahead of"), (5_000, "5.0 s behind")]
 )
-async def test_clocks_that_differ_are_told(file: str, ahead_ms: int, words: str) -> None:
+async def test_clocks_that_differ_are_told(shared: str, ahead_ms: int, words: str) -> None:
     """Where this machine's clock is not the store's, readiness warns and says by how much."""
-    async with App(asking, store=file, settings=quick()).running() as app:
+    async with App(asking, store=shared, settings=quick()).running() as app:
         clock = app.service._clock
         sound = {check.name: check for check in await app.service.checks()}["clock"]
         app.service._clock = lambda: clock() + ahead_ms
