@@ -103,12 +103,12 @@ def test_the_page_does_what_it_says(tmp_path: Path, shell: Shell, page: Path) ->
         if block.kind == "python":
             (tmp_path / block.note.removeprefix("title=")).write_text(block.text, encoding="utf-8")
         elif block.kind == "bash":
-            _run(shell, block, expected)
+            run_block(shell, block, expected)
             ran += 1
     assert ran > 5
 
 
-def _run(shell: Shell, block: Block, expected: Block | None) -> None:
+def run_block(shell: Shell, block: Block, expected: Block | None) -> None:
     """Run commands once; those that only look are repeated until they see it, as a reader does."""
     deadline = time.monotonic() + PATIENCE_S
     while True:

@@ -101,6 +101,7 @@ async def test_a_user_without_rights(
 
     assert (check.ok, check.warning) == (False, False)
     assert "journal: delete, insert, update" in check.message
+    assert "clock: select, update" in check.message
     assert "units:" not in check.message
     assert "migrations:" not in check.message
 

@@ -144,7 +144,8 @@ def _of_rights(lacking: Sequence[str]) -> Check:
         return Check("rights", ok=True, message="this user may read and write every table")
     return Check(
         "rights", ok=False, message=f"this user lacks rights: {'; '.join(lacking)}",
-        hint="grant select, insert, update, delete on all tables in schema bide to USER",
+        hint="grant select, insert, update, delete on all tables in schema bide to USER, and"
+        " select, update on all sequences",
     )  # fmt: skip
 
 

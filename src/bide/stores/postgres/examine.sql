@@ -15,15 +15,24 @@ select
     (select sum(numbackends) from pg_stat_database)::integer
 
 -- name: lacking_rights
-select c.relname || ': ' || string_agg(lower(p.name), ', ' order by p.name)
-from pg_class c
-join pg_namespace n on n.oid = c.relnamespace
-cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) as p (name)
-where n.nspname = 'bide' and c.relkind in ('r', 'p')
-    and (c.relname <> 'migrations' or p.name = 'SELECT')
-    and not has_table_privilege(c.oid, p.name)
-group by c.relname
-order by c.relname
+select l.name || ': ' || string_agg(lower(l.needed), ', ' order by l.needed)
+from (
+    select c.relname as name, p.needed
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) as p (needed)
+    where n.nspname = 'bide' and c.relkind in ('r', 'p')
+        and (c.relname <> 'migrations' or p.needed = 'SELECT')
+        and not has_table_privilege(c.oid, p.needed)
+    union all
+    select c.relname, p.needed
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    cross join unnest(array['SELECT', 'UPDATE']) as p (needed)
+    where n.nspname = 'bide' and c.relkind = 'S' and not has_sequence_privilege(c.oid, p.needed)
+) l
+group by l.name
+order by l.name
 
 -- name: valid_indexes
 select c.relname
