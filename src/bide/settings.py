@@ -115,6 +115,9 @@ class Settings(BaseSettings):
         default=30, ge=0, description="How long ended executions are kept."
     )
     submit_key_days: float = Field(default=90, ge=0, description="How long their submit keys are.")
+    audit_days: float = Field(
+        default=365, ge=0, description="How long it is kept who decided what."
+    )
     poll_max_ms: int = Field(
         default=1_000, ge=10, description="The longest pause between two looks."
     )

@@ -38,14 +38,14 @@ _REASONS: Mapping[str, str] = {
     """,
     "it inserts rows, and the tenant is one of their columns": """
         new_keys new_inputs new_executions new_units new_interactions new_facts new_correlations
-        new_dead_letters new_refusals new_dispatches put_rejects put_results put_traces
+        new_dead_letters new_refusals new_dispatches put_audit put_rejects put_results put_traces
     """,
     "workers, sweeps and retention serve all tenants": """
         due_executions renew ready_by_fingerprint to_send_by_route due_dispatches count_in_flight read_requests retire_dispatches retire_traces first_tenant next_tenant expired_early units_expired units_left_open
         open_items standing standing_due standing_parked retirable keys_page retire
         retire_executions retire_units retire_interactions retire_inputs retire_results
         retire_journal retire_rejects retire_refusals retire_dead_letters retire_correlations
-        unhold_correlations retire_unowned_letters retire_unowned_refusals
+        unhold_correlations retire_unowned_letters retire_unowned_refusals forget_audit
     """,
     "its table holds nothing of a user": """
         now high_water mark mark_commit last_commit forget_writers new_boundary all_boundaries

@@ -16,6 +16,7 @@ from bide.cli.options import (
     Target,
     TenantOption,
 )
+from bide.cli.process import os_caller
 from bide.cli.session import document_bytes_max, with_service
 from bide.model.ids import parse_interaction
 from bide.runtime.service import Service
@@ -85,7 +86,7 @@ def complete(
     )
 
     async def act(service: Service) -> Reply:
-        return await service.complete(tenant, completion)
+        return await service.complete(tenant, completion, by=os_caller(tenant))
 
     reply = with_service(target, act)
     if json:
@@ -114,7 +115,7 @@ def cancel(
     target = Target(app, store, tenant, json)
 
     async def act(service: Service) -> ExecutionView:
-        return await service.cancel(tenant, execution, reason)
+        return await service.cancel(tenant, execution, reason, caller=os_caller(tenant))
 
     view = with_service(target, act)
     if json:
@@ -148,8 +149,10 @@ def redrive(
 
     async def act(service: Service) -> Submission | InteractionView:
         if parse_interaction(id) is not None:
-            return await service.ask_again(tenant, id)
-        return await service.redrive(tenant, id, from_await=start == "await", again=again)
+            return await service.ask_again(tenant, id, caller=os_caller(tenant))
+        return await service.redrive(
+            tenant, id, from_await=start == "await", again=again, caller=os_caller(tenant)
+        )
 
     made = with_service(target, act)
     if isinstance(made, InteractionView):
@@ -192,7 +195,9 @@ def release(
     target = Target(app, store, tenant, json)
 
     async def act(service: Service) -> ExecutionView:
-        return await service.release(tenant, execution, as_, by=by or None)
+        return await service.release(
+            tenant, execution, as_, by=by or None, caller=os_caller(tenant)
+        )
 
     view = with_service(target, act)
     if json:
@@ -248,8 +253,8 @@ def assign(
 
     async def act(service: Service) -> InteractionView:
         if claim and who is not None:
-            return await service.claim(tenant, interaction, who)
-        return await service.assign(tenant, interaction, who or None)
+            return await service.claim(tenant, interaction, who, caller=os_caller(tenant))
+        return await service.assign(tenant, interaction, who or None, caller=os_caller(tenant))
 
     view = with_service(target, act)
     if json:

@@ -6,6 +6,7 @@ second one ends the process at once, which loses nothing that was acknowledged.
 
 import asyncio
 import contextlib
+import getpass
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 
 from bide.cli.complaints import INTERRUPTED, TERMINATED, CliError
 from bide.runtime.process import loop_factory, tune_collector
+from bide.security.access import Caller
 
 T = TypeVar("T")
 
@@ -25,6 +27,15 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     tune_collector()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_cancelled_by_signals(main))
+
+
+def os_caller(tenant: str) -> Caller:
+    """Who uses the command line: the operating system's user, trusted as the store's operator."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        name = f"uid {os.getuid()}"
+    return Caller(tenant, operator=name)
 
 
 def on_signals(first: Callable[[signal.Signals], None]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bide.cli import act, bench, keys, look, replay, serve, submit, upkeep
+from bide.cli import act, audit, bench, keys, look, replay, serve, submit, upkeep
 from bide.cli.complaints import FAILED, INTERRUPTED, USAGE, exit_code_of, explain
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ app.command("assign")(act.assign)
 app.command("link")(act.link)
 app.command("cancel")(act.cancel)
 app.command("release")(act.release)
+app.command("audit")(audit.audit)
 app.command("pipelines")(look.pipelines)
 app.command("pause")(act.pause)
 app.command("resume")(act.resume)

@@ -3,6 +3,7 @@
 from bide.engine.moves import Outcome
 from bide.model.ids import UnitId
 from bide.model.records import (
+    AuditEntry,
     Correlation,
     DeadLetter,
     Dispatch,
@@ -28,7 +29,16 @@ class Rerouted(Record, frozen=True):
 
 
 Written = (
-    Input | SubmitKey | Result | DeadLetter | Refusal | Reject | Correlation | Dispatch | Rerouted
+    Input
+    | SubmitKey
+    | Result
+    | DeadLetter
+    | Refusal
+    | Reject
+    | Correlation
+    | Dispatch
+    | Rerouted
+    | AuditEntry
 )
 
 

@@ -7,6 +7,7 @@ unknown outcome: the second run finds the rows of the first.
 
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, UnitId
 from bide.model.records import (
+    AuditEntry,
     Dispatch,
     Execution,
     Interaction,
@@ -72,6 +73,17 @@ class Boundary(Record, frozen=True):
 # --- moves ------------------------------------------------------------------------------------
 
 
+class Audit(Record, frozen=True):
+    """Who makes a move, for its entry in the audit."""
+
+    #: The entry's id.
+    id: ExecutionId
+    credential: str
+    actor: str | None
+    #: SHA-256 of the request that they were shown.
+    shown: bytes | None = None
+
+
 class Submit(Record, frozen=True):
     """Create an execution, or find the one that its key already names."""
 
@@ -108,6 +120,7 @@ class Redrive(Record, frozen=True):
     unit: Unit | None = None
     #: Where in a trace it is made; None where nobody traces it.
     trace: TraceContext | None = None
+    audit: Audit | None = None
 
 
 class TakeOver(Record, frozen=True):
@@ -146,6 +159,7 @@ class AskAgain(Record, frozen=True):
     request: bytes
     #: What an answer may name it by.
     correlation: CorrelationKey | None = None
+    audit: Audit | None = None
 
 
 class Park(Record, frozen=True):
@@ -204,6 +218,7 @@ class Admit(Record, frozen=True):
     fingerprint: str | None = None
     #: Where in a trace it is made; None where nobody traces it.
     trace: TraceContext | None = None
+    audit: Audit | None = None
 
 
 class AdmitByKey(Record, frozen=True):
@@ -222,6 +237,7 @@ class AdmitByKey(Record, frozen=True):
     failure: Failure | None = None
     #: The boundary that it was fitted to; the unit goes on under it.
     fingerprint: str | None = None
+    audit: Audit | None = None
 
     #: Where in a trace it is made; None where nobody traces it.
     trace: TraceContext | None = None
@@ -323,6 +339,7 @@ class Cancel(Record, frozen=True):
     execution: ExecutionId
     tenant: str
     reason: str
+    audit: Audit | None = None
 
 
 class Release(Record, frozen=True):
@@ -332,6 +349,7 @@ class Release(Record, frozen=True):
     tenant: str
     fingerprint: str
     by: str | None = None
+    audit: Audit | None = None
 
 
 class Assign(Record, frozen=True):
@@ -342,6 +360,13 @@ class Assign(Record, frozen=True):
     assignee: str | None
     #: Whose it must be for that, None standing for nobody's; None in its place: anybody's.
     only_from: frozenset[str | None] | None = None
+    audit: Audit | None = None
+
+
+class Note(Record, frozen=True):
+    """Write an entry of the audit about what was refused at the door; its time is the commit's."""
+
+    entry: AuditEntry
 
 
 class Sent(Record, frozen=True):
@@ -401,6 +426,7 @@ Move = (
     | Release
     | Assign
     | SettleDispatch
+    | Note
 )
 
 #: Moves that may say where in a trace they are made.
@@ -493,6 +519,10 @@ class Received(Record, frozen=True):
     waited_ms: int | None = None
 
 
+class Noted(Record, frozen=True):
+    """The entry is written."""
+
+
 class Unstorable(Record, frozen=True):
     """The database refused this row alone; its neighbours were written."""
 
@@ -510,6 +540,7 @@ Outcome = (
     | Refused
     | Mismatch
     | Received
+    | Noted
     | Unstorable
 )
 

@@ -12,6 +12,7 @@ from typing import Generic, NamedTuple, TypeVar
 from bide.engine.decision import Decision, Rerouted
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, UnitId
 from bide.model.records import (
+    AuditEntry,
     Correlation,
     DeadLetter,
     Dispatch,
@@ -144,6 +145,7 @@ class Rows:
     """The working set of one commit."""
 
     __slots__ = (
+        "audit",
         "correlations",
         "dead_letters",
         "dispatches",
@@ -175,6 +177,7 @@ class Rows:
         self.rejects: list[Reject] = []
         self.rerouted: list[Rerouted] = []
         self.traces: list[Trace] = []
+        self.audit: list[AuditEntry] = []
 
     def ended(self) -> tuple[Unit, ...]:
         """Units that have come to their end, as they are now."""
@@ -209,6 +212,8 @@ class Rows:
                     self.rejects.append(row)
                 case Correlation():
                     self.correlations.put(row.id, row)
+                case AuditEntry():
+                    self.audit.append(row)
                 case Dispatch():
                     self.dispatches.put(row.id, row)
                 case Rerouted():

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from bide.engine.admission import decide_admit, decide_expire, decide_expire_unit
+from bide.engine.auditing import Signed, audited, decide_note
 from bide.engine.correlating import (
     Standing,
     ask_again_by_key,
@@ -37,6 +38,7 @@ from bide.engine.moves import (
     Finish,
     GiveBack,
     Move,
+    Note,
     OpenUnit,
     Park,
     Redrive,
@@ -92,6 +94,16 @@ def open_unit(rows: Rows, execution: Execution | None) -> Unit | None:
     if execution is None or execution.units == execution.resumed:
         return None
     return rows.units.get(UnitId(execution.id, execution.units))
+
+
+def _signed(rule: Rule) -> Rule:
+    """Of a move that may be signed: its decision writes the audit's entry as well."""
+
+    def decide(move: Signed, rows: Rows, now: int) -> Decision:
+        decision = rule.decide(move, rows, now)
+        return decision if move.audit is None else audited(move, move.audit, decision, now)
+
+    return Rule(rule.name, decide)
 
 
 # --- moves of the same kind ---------------------------------------------------------------------
@@ -316,6 +328,14 @@ def _expire_unit(move: ExpireUnit, rows: Rows, now: int) -> Decision:
     )
 
 
+def _name_nothing(_: Note, __: Needs) -> None:
+    pass
+
+
+def _note(move: Note, _: Rows, now: int) -> Decision:
+    return decide_note(move, now)
+
+
 def _settle_dispatch(move: SettleDispatch, rows: Rows, now: int) -> Decision:
     execution, unit, *_ = move.interaction
     return decide_settle_dispatch(
@@ -331,15 +351,15 @@ def _settle_dispatch(move: SettleDispatch, rows: Rows, now: int) -> Decision:
 # A table and not a chain of ifs: this is asked twice for each move, ten thousand times a second.
 RULES: Mapping[type, Rule] = {
     Submit: Rule(_name_submit, _submit),
-    Redrive: Rule(_name_redrive, _redrive),
+    Redrive: _signed(Rule(_name_redrive, _redrive)),
     TakeOver: Rule(_name_take_over, _take_over),
-    AskAgain: Rule(_name_ask_again, _ask_again),
+    AskAgain: _signed(Rule(_name_ask_again, _ask_again)),
     Park: Rule(_name_park, _park),
     OpenUnit: _of_execution(decide_open),
     Append: Rule(_name_append, _append),
     CloseUnit: Rule(_name_close, _close),
-    Admit: _of_interaction(decide_admit),
-    AdmitByKey: Rule(_name_key, _admit_by_key),
+    Admit: _signed(_of_interaction(decide_admit)),
+    AdmitByKey: _signed(Rule(_name_key, _admit_by_key)),
     ExpireEarly: Rule(_name_key, _expire_early),
     Expire: _of_interaction(decide_expire),
     ExpireUnit: Rule(_name_expire_unit, _expire_unit),
@@ -350,8 +370,9 @@ RULES: Mapping[type, Rule] = {
     Retry: _of_execution(decide_retry),
     GiveBack: _of_execution(decide_give_back),
     Fail: _of_execution_and_unit(decide_fail),
-    Cancel: _of_execution_and_unit(decide_cancel),
-    Release: _of_execution_and_unit(decide_release),
-    Assign: _of_item(decide_assign),
+    Cancel: _signed(_of_execution_and_unit(decide_cancel)),
+    Release: _signed(_of_execution_and_unit(decide_release)),
+    Assign: _signed(_of_item(decide_assign)),
+    Note: Rule(_name_nothing, _note),
     SettleDispatch: Rule(_name_interaction, _settle_dispatch),
 }

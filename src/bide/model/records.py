@@ -31,6 +31,7 @@ from bide.model.status import (
 )
 
 __all__ = [
+    "AuditEntry",
     "Correlation",
     "DeadLetter",
     "Dispatch",
@@ -406,6 +407,30 @@ class Refusal(Record, frozen=True):
     payload: bytes | None
     actor: str | None
     created_at: int
+
+
+class AuditEntry(Record, frozen=True):
+    """Who did what, when, by which credential; written in the commit of the decision."""
+
+    #: Given by who brought the decision, so that a repeat after an unknown outcome writes no second.
+    id: ExecutionId
+    tenant: str
+    at: int
+    #: `complete`, `cancel`, `release`, `assign`, `ask-again`, `redrive`, or what was refused.
+    deed: str
+    #: A receipt's outcome, `done`, or the code of a refusal.
+    outcome: str
+    actor: str | None
+    #: Kind and key id (`api-key:a1b2`, `token:k1`, `os-user:ada`); never the credential itself.
+    credential: str
+    execution: ExecutionId | None = None
+    unit: int | None = None
+    item: int | None = None
+    generation: int | None = None
+    #: SHA-256 of the request that the decision was made on.
+    shown: bytes | None = None
+    #: What was said beside, in few words; never a payload.
+    detail: str | None = None
 
 
 class StoredBoundary(Record, frozen=True):

@@ -18,7 +18,7 @@ from bide.authoring.answers import Answer, Receipt
 from bide.authoring.answers import Outcome as WireOutcome
 from bide.authoring.awaits import Await
 from bide.authoring.transports import Inbox
-from bide.engine.moves import Admit, AdmitByKey, Failure, Outcome, Received, Unstorable
+from bide.engine.moves import Admit, AdmitByKey, Audit, Failure, Outcome, Received, Unstorable
 from bide.errors import FieldError, LimitExceeded, PayloadError, StoreUnavailable
 from bide.model.ids import (
     CorrelationKey,
@@ -32,6 +32,7 @@ from bide.model.records import replace
 from bide.model.status import ReceiptOutcome
 from bide.planning.keys import KEY_CHARACTERS_MAX
 from bide.planning.plan import Plan, PlanAwait
+from bide.runtime.auditing import RefusalNotes
 from bide.runtime.committer import Committer
 from bide.runtime.deploys import Deploys
 from bide.runtime.lookups import LookUps
@@ -155,6 +156,8 @@ class Admission:
         self._new_id = new_id
         self._tokens = tokens
         self._meter, self._tracing = telemetry
+        #: Where refusals of known callers are noted, by this door and others.
+        self.notes = RefusalNotes(committer, clock, new_id)
         self._look_ups = LookUps(self._fetch, most=settings.batch_rows)
         self._correlations = LookUps(self._fetch_correlated, most=settings.batch_rows)
         self._given: Counter[tuple[str, str]] = Counter()
@@ -208,10 +211,11 @@ class Admission:
         try:
             _check_right(right, boundary, asked)
             contents = self._contents(completion, right, boundary, asked)
-            move = Admit(place, right.tenant, *contents)
+            audit = self._audit(right, contents.actor, asked)
+            move = Admit(place, right.tenant, *contents, audit=audit)
             [outcome] = await self._committed([_Prepared(0, right.tenant, move, place)])
         except _Refusal as refusal:
-            return _rejected(completion, place, refusal, boundary)
+            return self._refused(completion, right, place, refusal, boundary)
         except StoreUnavailable:
             return None
         return _reply(completion, place, outcome)
@@ -278,12 +282,13 @@ class Admission:
                     continue
                 _check_right(right, *found)
                 contents = self._contents(completion, right, *found)
-                admit = Admit(place, tenant, *contents)
+                audit = self._audit(right, contents.actor, found[1])
+                admit = Admit(place, tenant, *contents, audit=audit)
                 prepared.append(_Prepared(index, tenant, admit, place))
             except _Refusal as refusal:
                 found = boundaries.get(place) if place else None
                 boundary = found[0] if found else None
-                replies[index] = _rejected(completion, place, refusal, boundary)
+                replies[index] = self._refused(completion, right, place, refusal, boundary)
         await self._commit(prepared, completions, replies)
         return replies
 
@@ -353,6 +358,7 @@ class Admission:
         token = completion.resume_token
         if token is None and by is None:
             return OPERATOR if tenant == OPERATOR.tenant else Right(tenant)
+        claims: Claims | None = None
         try:
             purpose = by.takes if by else Purpose.RESUME
             claims = self.claims_of(token, purpose) if token else None
@@ -365,7 +371,43 @@ class Admission:
                 step_id=completion.step_id,
             )
         except (TokenRefused, AccessRefused) as error:
+            owner = claims.tenant if claims and (by is None or by.principal is None) else tenant
+            self._note(Right(owner, by, claims), completion, None, error.code)
             raise _Refusal(error.code, str(error)) from None
+
+    def _audit(self, right: Right, actor: str | None, asked: Asked | None) -> Audit | None:
+        """Who decides, and on what; None for nobody in particular."""
+        credential = right.credential
+        if credential is None:
+            return None
+        request = asked.interaction.request if asked else None
+        shown = None if request is None else sha256(request).digest()
+        return Audit(self._new_id(), credential, actor, shown)
+
+    def _refused(
+        self,
+        completion: Completion | Typed,
+        right: Right,
+        place: InteractionId | None,
+        refusal: "_Refusal",
+        boundary: PlanAwait | None = None,
+    ) -> Reply:
+        """Tell of a refusal, and note it where it was somebody's in particular."""
+        found = refusal.asked.interaction.id if refusal.asked else place
+        self._note(right, completion, found, refusal.code)
+        return _rejected(completion, place, refusal, boundary)
+
+    def _note(
+        self, right: Right, completion: Completion | Typed, place: InteractionId | None, code: str
+    ) -> None:
+        credential = right.credential
+        if credential is not None and code != "malformed":
+            actor = right.actor(completion.actor)
+            actor = actor if actor is None or check_text(actor, NAME_MAX) is None else None
+            self.notes.note(
+                right.tenant, credential, "complete", code,
+                actor=actor, place=right.interaction or place,
+            )  # fmt: skip
 
     # --- which interaction --------------------------------------------------------------------
 
@@ -457,7 +499,7 @@ class Admission:
             holder = match.holder.interaction.id if match.holder else None
             [outcome] = await self._committed([_Prepared(0, right.tenant, move, holder)])
         except _Refusal as refusal:
-            return _rejected(completion, None, refusal)
+            return self._refused(completion, right, None, refusal)
         except StoreUnavailable:
             return None
         return _reply(completion, None, outcome)
@@ -575,6 +617,7 @@ class Admission:
         return AdmitByKey(
             match.key, match.pipeline, match.step_id, body, digest, self._new_id(),
             self._settings.buffer_ttl_ms, actor, failure, fingerprint,
+            audit=self._audit(right, actor, match.holder),
         )  # fmt: skip
 
     # --- what answer --------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import logging
 
 from bide.engine.moves import CloseBehind, Expire, ExpireEarly, ExpireUnit, Move
 from bide.errors import StoreUnavailable
+from bide.model.ids import compose_execution_id
 from bide.runtime.committer import Committer
 from bide.settings import Settings
 from bide.spi.store import Store
@@ -82,6 +83,12 @@ class Sweeper:
         older_than = await self._store.now() - round(self._settings.submit_key_days * _DAY_MS)
         return await self._store.forget_keys(older_than, self._settings.batch_rows)
 
+    async def forget_audit(self) -> int:
+        """Delete one batch of the audit that is older than the settings say."""
+        older_than = await self._store.now() - round(self._settings.audit_days * _DAY_MS)
+        before = compose_execution_id(max(older_than, 0), 0, 0)
+        return await self._store.forget_audit(before, self._settings.batch_rows)
+
     async def _run(self) -> None:
         rounds = 0
         while True:
@@ -92,6 +99,7 @@ class Sweeper:
                 if rounds % _RETIRE_EVERY == 0:
                     self._meter.swept("retired", await self.retire())
                     self._meter.swept("forgotten", await self.forget_keys())
+                    await self.forget_audit()
                 self._swept_at = asyncio.get_running_loop().time()
             except StoreUnavailable as error:
                 log.warning("cannot sweep: %s", error)

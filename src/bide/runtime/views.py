@@ -160,6 +160,23 @@ class DeadLetterView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditView:
+    """Who did what, by which credential, on what they were shown."""
+
+    audit_id: str
+    at_ms: int
+    deed: str
+    outcome: str
+    actor: str | None
+    credential: str
+    execution_id: str | None
+    interaction_id: str | None
+    #: SHA-256 of the request that was decided on, in hexadecimal digits.
+    shown: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptCounts:
     """How many completions got which receipt."""
 

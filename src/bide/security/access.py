@@ -31,8 +31,8 @@ class AccessRefused(BideError):
 class Caller:
     """Whose rows are meant, and who asks where that is known.
 
-    A program that uses Bide as a library and the command line have no `Caller`: they have the
-    store's own credentials, and are trusted as its operator.
+    A program that uses Bide as a library has no `Caller`: it has the store's own credentials, and is
+    trusted as its operator. So is the command line, which says who uses it.
     """
 
     tenant: str
@@ -43,10 +43,21 @@ class Caller:
     is_stranger: bool = False
     #: The tokens that count where it came in.
     takes: Purpose = Purpose.RESUME
+    #: The operating system's user who uses the command line.
+    operator: str | None = None
+
+    @property
+    def credential(self) -> str | None:
+        """By what it is known, kind and key id; None for nobody in particular."""
+        if self.operator is not None:
+            return f"os-user:{self.operator}"
+        return self.principal.credential if self.principal else None
 
     def actor(self, given: str | None) -> str | None:
-        """Who is recorded: the principal, whatever the body says."""
-        return given if self.principal is None else self.principal.id
+        """Who is recorded: the principal, whatever the body says; an operator may say who."""
+        if self.principal is not None:
+            return self.principal.id
+        return given or self.operator
 
     def may_decide(self, group: str | None, assignee: str | None) -> bool:
         """Whether this caller is among those whom an interaction asks."""
@@ -69,6 +80,14 @@ class Right:
     def interaction(self) -> InteractionId | None:
         """The interaction that the token names."""
         return self.claims.interaction if self.claims else None
+
+    @property
+    def credential(self) -> str | None:
+        """By what it is given, kind and key id; None for nobody in particular."""
+        if self.claims is not None:
+            kind = "link" if self.claims.purpose is Purpose.DECIDE else "token"
+            return f"{kind}:{self.claims.key_id}"
+        return self.caller.credential if self.caller else None
 
     def actor(self, given: str | None) -> str | None:
         """Who is recorded: whom the token was made for, else the principal, else as they say."""
@@ -101,7 +120,7 @@ class Right:
             if not self.claims.names(step_id=step_id, correlation_id=correlation_id):
                 raise AccessRefused("wrong-token", "the token is for another interaction")
             return
-        if self.caller is None:
+        if self.caller is None or self.caller.operator is not None:
             return
         if needs_token is None:
             raise AccessRefused(

@@ -27,6 +27,7 @@ from bide.engine.moves import Claimed, Handover, Move, ToSend
 from bide.engine.running import ClaimOffer
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import (
+    AuditEntry,
     Correlation,
     DeadLetter,
     Dispatch,
@@ -74,6 +75,16 @@ class PendingQuery(NamedTuple):
     assignee: str | None = None
     step_id: str | None = None
     execution: ExecutionId | None = None
+    limit: int = 100
+
+
+class AuditQuery(NamedTuple):
+    """Which entries of the audit to list, newest first."""
+
+    tenant: str
+    execution: ExecutionId | None = None
+    #: Only those with a lower id: the last of the page before.
+    before: ExecutionId | None = None
     limit: int = 100
 
 
@@ -366,6 +377,10 @@ class Store(Protocol):
         """An execution's facts with a higher version than `after`, in their order."""
         ...
 
+    async def audit(self, query: AuditQuery) -> list[AuditEntry]:
+        """A page of the audit, newest first."""
+        ...
+
     async def dead_letters(
         self, tenant: str, *, pipeline: str | None, before: ExecutionId | None, limit: int
     ) -> list[DeadLetter]:
@@ -445,6 +460,12 @@ class Store(Protocol):
 
         Until then a late repeat of such a submit is still recognised. Looks at `limit` keys a call,
         so it may find none while there are more.
+        """
+        ...
+
+    async def forget_audit(self, before: ExecutionId, limit: int) -> int:
+        """Delete entries of the audit with a lower id than `before`, the lowest first, at most
+        `limit`; gives how many. An id begins with its time.
         """
         ...
 

@@ -24,6 +24,7 @@ from bide.engine.settling import taken
 from bide.engine.waiting import holds
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import (
+    AuditEntry,
     Correlation,
     DeadLetter,
     Dispatch,
@@ -50,6 +51,7 @@ from bide.model.status import (
 from bide.spi.clock import Clock
 from bide.spi.store import (
     Asked,
+    AuditQuery,
     Backlog,
     Check,
     Correlated,
@@ -89,6 +91,7 @@ class MemoryData:
         self.rejects: dict[RejectId, Reject] = {}
         self.traces: dict[ExecutionId, Trace] = {}
         self.refusals: defaultdict[InteractionId, list[Refusal]] = defaultdict(list)
+        self.audit: dict[ExecutionId, AuditEntry] = {}
         self.boundaries: dict[str, StoredBoundary] = {}
         self.workers: dict[str, WorkerSeen] = {}
         self.paused: set[str] = set()
@@ -130,7 +133,7 @@ class MemoryData:
         dispatches = rows.dispatches.written()
         for table in (
             keys, units, interactions, dispatches, executions, rows.inputs, rows.results, rows.journal,
-            rows.dead_letters, rows.refusals, rows.rejects, rows.traces,
+            rows.dead_letters, rows.refusals, rows.rejects, rows.traces, rows.audit,
             rows.correlations.written(),
         ):  # fmt: skip
             for row in table:
@@ -152,6 +155,7 @@ class MemoryData:
         self.dead_letters.update((row.id, row) for row in rows.dead_letters)
         self.rejects.update((row.id, row) for row in rows.rejects)
         self.traces.update((row.execution, row) for row in rows.traces)
+        self.audit.update((row.id, row) for row in rows.audit)
         for result in rows.results:
             self.results[result.execution][result.item] = result.body
         for fact in rows.journal:
@@ -701,6 +705,26 @@ class MemoryStore:
         for key in old[:limit]:
             del self.data.keys[key]
         return len(old[:limit])
+
+    async def audit(self, query: AuditQuery) -> list[AuditEntry]:
+        """A page of the audit, newest first."""
+        await asyncio.sleep(0)
+        found = [
+            entry
+            for id, entry in sorted(self.data.audit.items(), reverse=True)
+            if entry.tenant == query.tenant
+            and query.execution in {None, entry.execution}
+            and (query.before is None or id < query.before)
+        ]
+        return found[: query.limit]
+
+    async def forget_audit(self, before: ExecutionId, limit: int) -> int:
+        """Delete old entries of the audit."""
+        await asyncio.sleep(0)
+        old = sorted(id for id in self.data.audit if id < before)[:limit]
+        for id in old:
+            del self.data.audit[id]
+        return len(old)
 
     async def wait_for_change(self, timeout_s: float) -> bool:
         """There is no other process."""

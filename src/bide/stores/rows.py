@@ -12,6 +12,7 @@ from msgspec.structs import astuple
 from bide.engine.rows import Rows
 from bide.model.ids import ExecutionId, InteractionId
 from bide.model.records import (
+    AuditEntry,
     Correlation,
     DeadLetter,
     Dispatch,
@@ -43,6 +44,7 @@ Row = Sequence[Any]
 #: `group` is a word of SQL.
 _RENAMED = {"group": "group_name"}
 _RECORDS: dict[str, type[Record]] = {
+    "audit": AuditEntry,
     "boundaries": StoredBoundary,
     "correlations": Correlation,
     "dead_letters": DeadLetter,
@@ -158,6 +160,7 @@ def new_rows(rows: Rows) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         ("put_traces", rows.traces),
         ("new_dead_letters", rows.dead_letters),
         ("new_refusals", rows.refusals),
+        ("put_audit", rows.audit),
     )
     for name, records in new:
         if records:

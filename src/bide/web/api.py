@@ -15,6 +15,7 @@ from bide.web.rendering import JSON, NDJSON
 from bide.web.routing import Call, Handler, Operation, Parameter
 from bide.web.schemas import (
     AssignBody,
+    AuditPage,
     BatchReceipt,
     CancelBody,
     CompletionBody,
@@ -112,14 +113,18 @@ async def _units(call: Call) -> Response:
 async def _cancel(call: Call) -> Response:
     bytes_max = call.service.settings.http_max_body_bytes
     given = await body.read_optional_json(call.request, call.headers, bytes_max)
-    view = await call.service.cancel(call.tenant, call.path("executionId"), parsing.reason(given))
+    view = await call.service.cancel(
+        call.tenant, call.path("executionId"), parsing.reason(given), caller=call.caller
+    )
     return rendering.response(rendering.execution_detail(view))
 
 
 async def _release(call: Call) -> Response:
     given = await _json(call)
     fingerprint, by = parsing.release(given, call.caller)
-    view = await call.service.release(call.tenant, call.path("executionId"), fingerprint, by=by)
+    view = await call.service.release(
+        call.tenant, call.path("executionId"), fingerprint, by=by, caller=call.caller
+    )
     return rendering.response(rendering.execution_detail(view))
 
 
@@ -140,19 +145,21 @@ async def _resume(call: Call) -> Response:
 
 async def _claim(call: Call) -> Response:
     by = parsing.holder(await _optional_json(call), call.caller)
-    view = await call.service.claim(call.tenant, await _decidable(call), by)
+    view = await call.service.claim(call.tenant, await _decidable(call), by, caller=call.caller)
     return rendering.response(rendering.interaction(view))
 
 
 async def _unclaim(call: Call) -> Response:
     by = parsing.holder(await _optional_json(call), call.caller)
-    view = await call.service.unclaim(call.tenant, await _decidable(call), by)
+    view = await call.service.unclaim(call.tenant, await _decidable(call), by, caller=call.caller)
     return rendering.response(rendering.interaction(view))
 
 
 async def _assign(call: Call) -> Response:
     assignee, by = parsing.assignment(await _json(call), call.caller)
-    view = await call.service.assign(call.tenant, await _decidable(call), assignee, by=by)
+    view = await call.service.assign(
+        call.tenant, await _decidable(call), assignee, by=by, caller=call.caller
+    )
     return rendering.response(rendering.interaction(view))
 
 
@@ -163,6 +170,9 @@ async def _decidable(call: Call) -> str:
     if view is None:
         raise Refused("not-found", f"there is no interaction {interaction_id}")
     if not call.caller.may_decide(view.group, view.assignee):
+        call.service.note_refusal(
+            call.caller, "assign", "not-allowed", interaction_id=interaction_id
+        )
         raise Refused("not-allowed", "The interaction asks others than this caller.")
     return interaction_id
 
@@ -253,13 +263,32 @@ async def _redrive(call: Call, id: str) -> Response:
     bytes_max = call.service.settings.http_max_body_bytes
     given = await body.read_optional_json(call.request, call.headers, bytes_max)
     from_await, again = parsing.redrive(given)
-    made = await call.service.redrive(call.tenant, id, from_await=from_await, again=again)
+    made = await call.service.redrive(
+        call.tenant, id, from_await=from_await, again=again, caller=call.caller
+    )
     return submitting.accepted(call, made, f"{_PREFIX}/executions/{made.execution_id}")
 
 
 async def _ask_again(call: Call) -> Response:
-    view = await call.service.ask_again(call.tenant, call.path("interactionId"))
+    view = await call.service.ask_again(call.tenant, call.path("interactionId"), caller=call.caller)
     return rendering.response(rendering.interaction(view))
+
+
+async def _audit(call: Call) -> Response:
+    limit = parsing.limit(call.request)
+    views = (
+        await call.service.audit(
+            call.tenant,
+            execution_id=parsing.query_text(call.request, "executionId"),
+            before=_execution_cursor(call),
+            limit=limit,
+        )
+        if limit
+        else []
+    )
+    items = [rendering.audit(view) for view in views]
+    following = views[-1].audit_id if limit and len(views) >= limit else None
+    return rendering.response(AuditPage(items=items, nextCursor=following))
 
 
 async def _rejects(call: Call) -> Response:
@@ -614,6 +643,20 @@ OPERATIONS: Final = (
         _redrive_dead_letter,
         "Do the execution of a dead letter again",
         "dead-letters",
+    ),
+    Operation(
+        method="GET",
+        path=f"{_PREFIX}/audit",
+        handle=_audit,
+        summary="Who decided what, by which credential, newest first",
+        tag="audit",
+        role="administer",
+        parameters=(
+            Parameter(name="executionId", description="Only about this execution."),
+            LIMIT,
+            _CURSOR,
+        ),
+        responses=((200, AuditPage, JSON),),
     ),
     Operation(
         method="GET",

@@ -119,7 +119,11 @@ def _refuse_tokenless(call: Call) -> None:
     if call.caller.is_stranger:
         detail = "The request carries neither a credential nor a token that is known here."
         raise Refused("unauthenticated", detail)
-    guard.require(call.caller, "decide")
+    try:
+        guard.require(call.caller, "decide")
+    except Refused as refused:
+        call.service.note_refusal(call.caller, "complete", refused.code)
+        raise
 
 
 def _brings_token(call: Call, line: bytes) -> bool:

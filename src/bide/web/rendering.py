@@ -12,6 +12,7 @@ from starlette.responses import Response
 from bide.authoring.answers import Receipt
 from bide.model.status import ExecutionStatus
 from bide.runtime.views import (
+    AuditView,
     Check,
     DeadLetterView,
     DispatchView,
@@ -24,6 +25,7 @@ from bide.runtime.views import (
     UnitView,
 )
 from bide.web.schemas import (
+    AuditBody,
     CheckBody,
     DeadLetterBody,
     DispatchBody,
@@ -226,6 +228,22 @@ def dead_letter(view: DeadLetterView) -> DeadLetterBody:
         "correlationId": view.correlation_id,
         "payload": view.payload,
         "actor": view.actor,
+    }
+
+
+def audit(view: AuditView) -> AuditBody:
+    """One entry of the audit."""
+    return {
+        "auditId": view.audit_id,
+        "atEpochMs": view.at_ms,
+        "deed": view.deed,
+        "outcome": view.outcome,
+        "actor": view.actor,
+        "credential": view.credential,
+        "executionId": view.execution_id,
+        "interactionId": view.interaction_id,
+        "shown": view.shown,
+        "detail": view.detail,
     }
 
 

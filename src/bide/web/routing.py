@@ -150,12 +150,23 @@ class Endpoint:
             response = problems.respond(request, error)
         await response(scope, receive, send)
 
+    def _require(self, caller: Caller, operation: Operation) -> None:
+        """Refuse a caller that lacks the route's role, and note that where it is known who it is."""
+        if operation.role is None:
+            return
+        try:
+            guard.require(caller, operation.role)
+        except problems.Refused as refused:
+            deed = f"{operation.method} {operation.path}"
+            self.edge.app.service.note_refusal(caller, "request", refused.code, detail=deed)
+            raise
+
     async def _handle(self, request: Request) -> Response:
         edge, operation = self.edge, self.operation
         headers = guard.headers_of(request)
         caller = await guard.admit(request, headers, edge.identify, by_token=operation.by_token)
-        if operation.role is not None and not operation.by_token:
-            guard.require(caller, operation.role)
+        if not operation.by_token:
+            self._require(caller, operation)
         service = edge.app.service
         call = Call(request, headers, service, caller, edge.waiting, edge.following)
         with service.tracing.arriving(headers):

@@ -283,6 +283,28 @@ class DeadLetterBody(TypedDict):
     actor: str | None
 
 
+class AuditBody(TypedDict):
+    """Who did what, by which credential; `shown` is the SHA-256 of the request decided on."""
+
+    auditId: str
+    atEpochMs: int
+    deed: str
+    outcome: str
+    actor: str | None
+    credential: str
+    executionId: str | None
+    interactionId: str | None
+    shown: str | None
+    detail: str | None
+
+
+class AuditPage(TypedDict):
+    """Entries of the audit, newest first; `nextCursor` asks for older ones."""
+
+    items: list[AuditBody]
+    nextCursor: str | None
+
+
 class ReceiptCountsBody(TypedDict):
     """How many completions got which receipt: from this process, and by what is stored."""
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from bide.authoring.transports import Inbox
 from bide.engine.ending import status_behind
 from bide.engine.moves import (
+    Audit,
     KeyTaken,
     Outcome,
     Redrive,
@@ -24,6 +25,7 @@ from bide.model.ids import (
     format_interaction,
     format_unit,
     parse_execution,
+    parse_interaction,
 )
 from bide.model.records import Dispatch, Execution, replace
 from bide.planning import canonical
@@ -39,6 +41,7 @@ from bide.runtime.views import (
     Submission,
 )
 from bide.runtime.watch import Watch
+from bide.security.access import Caller
 from bide.security.desk import TokenDesk
 from bide.settings import Settings
 from bide.spi.store import Asked, Store
@@ -97,6 +100,30 @@ class Operations:
             raise
         finally:
             trace.end()
+
+    def _signed(self, caller: Caller | None) -> Audit | None:
+        """Who acts, for the audit; None for nobody in particular."""
+        credential = caller.credential if caller else None
+        if caller is None or credential is None:
+            return None
+        return Audit(self._new_id(), credential, caller.actor(None))
+
+    def note_refusal(
+        self,
+        caller: Caller,
+        deed: str,
+        code: str,
+        *,
+        interaction_id: str | None = None,
+        detail: str | None = None,
+    ) -> None:
+        """Note that a caller was refused something, where it is known who that is."""
+        if (credential := caller.credential) is not None:
+            place = parse_interaction(interaction_id) if interaction_id is not None else None
+            self._admission.notes.note(
+                caller.tenant, credential, deed, code,
+                actor=caller.actor(None), place=place, detail=detail,
+            )  # fmt: skip
 
     async def _find(self, tenant: str, execution_id: str) -> Execution | None:
         id_ = parse_execution(execution_id)

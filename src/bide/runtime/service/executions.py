@@ -31,6 +31,7 @@ from bide.runtime.views import (
     ExecutionView,
     Submission,
 )
+from bide.security.access import Caller
 from bide.spi.store import ExecutionQuery
 
 
@@ -169,8 +170,10 @@ class Executions(Operations):
             if size > bound:
                 raise ResultTooLarge("result_max_bytes", bound=bound, unit="bytes")
 
-    async def cancel(self, tenant: str, execution_id: str, reason: str = "") -> ExecutionView:
-        """Cancel an execution and its open unit in one commit.
+    async def cancel(
+        self, tenant: str, execution_id: str, reason: str = "", *, caller: Caller | None = None
+    ) -> ExecutionView:
+        """Cancel an execution and its open unit in one commit; `caller` says who, for the audit.
 
         Raises:
             UnknownExecution, AlreadyEnded.
@@ -179,7 +182,9 @@ class Executions(Operations):
         problem = check_text(reason, 2_000) if reason else None
         if problem is not None:
             raise InvalidInput(f"the reason {problem}")
-        outcome = await self._committer.commit(Cancel(execution.id, tenant, reason))
+        outcome = await self._committer.commit(
+            Cancel(execution.id, tenant, reason, self._signed(caller))
+        )
         if isinstance(outcome, Moved):
             return await self._view(outcome.execution)
         now = await self._existing(tenant, execution_id)

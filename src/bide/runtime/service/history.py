@@ -7,17 +7,21 @@ from bide.model.ids import (
     ExecutionId,
     InteractionId,
     UnitId,
+    format_execution,
+    format_interaction,
     format_unit,
     parse_execution,
 )
-from bide.model.records import Execution, JournalFact
+from bide.model.records import AuditEntry, Execution, JournalFact
 from bide.model.status import JournalKind
 from bide.runtime.replay import Replay
 from bide.runtime.service.base import Operations
 from bide.runtime.views import (
+    AuditView,
     TimelineEntry,
     UnitView,
 )
+from bide.spi.store import AuditQuery
 
 _WHAT = {
     JournalKind.SUBMITTED: "submitted",
@@ -68,6 +72,22 @@ class History(Operations):
             if each is not None and each.dispatched_at is not None
             for unit_id in [format_unit(UnitId(each.execution, each.unit))]
         ]
+
+    async def audit(
+        self,
+        tenant: str,
+        *,
+        execution_id: str | None = None,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> list[AuditView]:
+        """A page of the audit, newest first; `before` is the last id of the page before."""
+        execution = parse_execution(execution_id) if execution_id is not None else None
+        cursor = parse_execution(before) if before is not None else None
+        if (execution_id is not None and execution is None) or (before and cursor is None):
+            return []
+        query = AuditQuery(tenant, execution, cursor, limit)
+        return [_audit_view(entry) for entry in await self._store.audit(query)]
 
     async def replay(
         self, tenant: str, execution_id: str, *, payloads: bool = False
@@ -145,4 +165,22 @@ def _timeline_entry(fact: JournalFact) -> TimelineEntry:
         what=_WHAT[fact.kind],
         unit_id=format_unit(UnitId(fact.execution, fact.unit)) if fact.unit else None,
         detail=fact.detail,
+    )
+
+
+def _audit_view(entry: AuditEntry) -> AuditView:
+    place = None
+    if entry.execution is not None and entry.unit is not None:
+        place = InteractionId(entry.execution, entry.unit, entry.item or 0, entry.generation or 0)
+    return AuditView(
+        audit_id=format_execution(entry.id),
+        at_ms=entry.at,
+        deed=entry.deed,
+        outcome=entry.outcome,
+        actor=entry.actor,
+        credential=entry.credential,
+        execution_id=None if entry.execution is None else format_execution(entry.execution),
+        interaction_id=None if place is None else format_interaction(place),
+        shown=None if entry.shown is None else entry.shown.hex(),
+        detail=entry.detail,
     )

@@ -72,6 +72,7 @@ class Interactions(Operations):
         *,
         by: str | None = None,
         only_from: frozenset[str | None] | None = None,
+        caller: Caller | None = None,
     ) -> InteractionView:
         """Say whose an open interaction is, None for nobody's.
 
@@ -81,6 +82,7 @@ class Interactions(Operations):
             assignee: whose it is from now on.
             by: who says so.
             only_from: whose it must be for that, None standing for nobody's; else anybody's.
+            caller: who acts, for the audit.
 
         Raises:
             UnknownInteraction, AlreadyAssigned, AlreadyEnded, InvalidInput.
@@ -93,7 +95,9 @@ class Interactions(Operations):
         id_ = parse_interaction(interaction_id)
         if view is None or id_ is None:
             raise _unknown(interaction_id)
-        outcome = await self._committer.commit(Assign(id_, tenant, assignee, only_from))
+        outcome = await self._committer.commit(
+            Assign(id_, tenant, assignee, only_from, self._signed(caller))
+        )
         if isinstance(outcome, TakenBy):
             raise AlreadyAssigned(
                 f"interaction {interaction_id} is {outcome.assignee or 'nobody'}'s",
@@ -106,15 +110,19 @@ class Interactions(Operations):
             raise AlreadyEnded(f"interaction {interaction_id}: {outcome.reason}", status=status)
         return now
 
-    async def claim(self, tenant: str, interaction_id: str, by: str) -> InteractionView:
+    async def claim(
+        self, tenant: str, interaction_id: str, by: str, *, caller: Caller | None = None
+    ) -> InteractionView:
         """Take an open interaction that nobody has; raises like `assign`."""
-        return await self.assign(tenant, interaction_id, by, by=by, only_from=frozenset({None, by}))
+        mine = frozenset({None, by})
+        return await self.assign(tenant, interaction_id, by, by=by, only_from=mine, caller=caller)
 
-    async def unclaim(self, tenant: str, interaction_id: str, by: str) -> InteractionView:
+    async def unclaim(
+        self, tenant: str, interaction_id: str, by: str, *, caller: Caller | None = None
+    ) -> InteractionView:
         """Put an interaction of one's own back; raises like `assign`."""
-        return await self.assign(
-            tenant, interaction_id, None, by=by, only_from=frozenset({None, by})
-        )
+        mine = frozenset({None, by})
+        return await self.assign(tenant, interaction_id, None, by=by, only_from=mine, caller=caller)
 
     async def complete(
         self, tenant: str, completion: Completion, *, by: Caller | None = None

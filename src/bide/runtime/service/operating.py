@@ -23,6 +23,7 @@ from bide.runtime.views import (
     ExecutionView,
     PipelineView,
 )
+from bide.security.access import Caller
 from bide.spi.store import Deployed, Standing
 
 
@@ -30,7 +31,13 @@ class Operating(Operations):
     """Running an app: what it would hold, what is paused, what keeps it from working."""
 
     async def release(
-        self, tenant: str, execution_id: str, fingerprint: str, *, by: str | None = None
+        self,
+        tenant: str,
+        execution_id: str,
+        fingerprint: str,
+        *,
+        by: str | None = None,
+        caller: Caller | None = None,
     ) -> ExecutionView:
         """Let a held or parked execution go on as one of this app's boundaries.
 
@@ -47,7 +54,9 @@ class Operating(Operations):
         problem = problem or (check_text(by) if by is not None else None)
         if problem is not None:
             raise NotReleasable(f"execution {execution_id}: {problem}")
-        outcome = await self._committer.commit(Release(execution.id, tenant, fingerprint, by))
+        outcome = await self._committer.commit(
+            Release(execution.id, tenant, fingerprint, by, self._signed(caller))
+        )
         if not isinstance(outcome, Moved):
             why = outcome.reason if isinstance(outcome, Refused) else str(outcome)
             raise NotReleasable(f"execution {execution_id}: {why}")

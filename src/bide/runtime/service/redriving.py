@@ -35,6 +35,7 @@ from bide.runtime.views import (
     RejectView,
     Submission,
 )
+from bide.security.access import Caller
 
 
 class Redriving(Operations):
@@ -84,7 +85,13 @@ class Redriving(Operations):
         return _reject_view(found) if found else None
 
     async def redrive(
-        self, tenant: str, id: str, *, from_await: bool = False, again: bool = False
+        self,
+        tenant: str,
+        id: str,
+        *,
+        from_await: bool = False,
+        again: bool = False,
+        caller: Caller | None = None,
     ) -> Submission:
         """Do an execution again that did not succeed, or one item that a step left out.
 
@@ -94,13 +101,14 @@ class Redriving(Operations):
             from_await: from its failed await, else the last one passed, with the answers that are
                 there; otherwise from the start, with the stored input.
             again: make another one where it was redriven before; otherwise that one is given.
+            caller: who asks for it, for the audit.
 
         Raises:
             UnknownExecution, UnknownPipeline, NotRedrivable, InvalidInput (what is stored does not
             fit the pipeline any more), SubmitConflict (it was redriven from elsewhere).
         """
         if parse_reject(id) is not None:
-            return await self._redrive_reject(tenant, id, again=again)
+            return await self._redrive_reject(tenant, id, caller, again=again)
         source = await self._existing(tenant, id)
         refused = check_redrivable(source)
         unit: Unit | Refused | None = None
@@ -125,11 +133,14 @@ class Redriving(Operations):
                 b"await" if unit else b"start",
                 entry,
                 unit,
+                audit=self._signed(caller),
             ),
             id,
         )  # fmt: skip
 
-    async def ask_again(self, tenant: str, interaction_id: str) -> InteractionView:
+    async def ask_again(
+        self, tenant: str, interaction_id: str, *, caller: Caller | None = None
+    ) -> InteractionView:
         """Ask for a failed item of an open await once more, in place.
 
         Raises:
@@ -151,6 +162,7 @@ class Redriving(Operations):
                 CorrelationKey(tenant, correlation, boundary.scope)
                 if correlation is not None and boundary.scope is not None
                 else None,
+                self._signed(caller),
             )
         )
         if not isinstance(outcome, AskedAgain):
@@ -161,7 +173,9 @@ class Redriving(Operations):
         [view] = await self._interaction_views([again])
         return view
 
-    async def _redrive_reject(self, tenant: str, id: str, *, again: bool) -> Submission:
+    async def _redrive_reject(
+        self, tenant: str, id: str, caller: Caller | None, *, again: bool
+    ) -> Submission:
         reject = await self._find_reject(tenant, id)
         if reject is None:
             raise UnknownExecution(f"there is no reject {id!r}")
@@ -171,6 +185,7 @@ class Redriving(Operations):
             Redrive(
                 self._new_id(), tenant, reject.pipeline, fingerprint, reject.body,
                 reject.execution, None if again else id, reject.fingerprint, reject.step_id,
+                audit=self._signed(caller),
             ),
             id,
         )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 from bide.model.ids import ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import (
+    AuditEntry,
     Correlation,
     DeadLetter,
     Dispatch,
@@ -24,6 +25,7 @@ from bide.model.records import (
 from bide.model.status import ExecutionStatus, ReceiptOutcome
 from bide.spi.store import (
     Asked,
+    AuditQuery,
     Backlog,
     Correlated,
     Deployed,
@@ -177,6 +179,15 @@ class Reads:
     ) -> list[JournalFact]:
         """An execution's facts."""
         return [fact_of(row) for row in await self._read("journal_of", tenant, execution, after)]
+
+    async def audit(self, query: AuditQuery) -> list[AuditEntry]:
+        """A page of the audit, newest first."""
+        tenant, execution, before, limit = query
+        if execution is None:
+            rows = await self._read("audit_page", tenant, before, limit)
+        else:
+            rows = await self._read("audit_of", tenant, execution, before, limit)
+        return [AuditEntry(*row) for row in rows]
 
     async def dead_letters(
         self, tenant: str, *, pipeline: str | None, before: ExecutionId | None, limit: int

@@ -156,6 +156,17 @@ order by d.id desc limit $4
 -- name: dead_letter
 select {dead_letters d} from bide.dead_letters d where d.id = $2 and d.tenant = $1
 
+-- name: audit_page
+select {audit a} from bide.audit a
+where a.tenant = $1 and a.id < coalesce($2, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+order by a.id desc limit $3
+
+-- name: audit_of
+select {audit a} from bide.audit a
+where a.execution = $2 and a.tenant = $1
+    and a.id < coalesce($3, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+order by a.id desc limit $4
+
 -- name: rejects_page
 select {rejects r|body=''::bytea} from bide.rejects r
 where r.tenant = $1 and ($2::text is null or r.pipeline = $2) and (

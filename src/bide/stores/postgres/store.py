@@ -286,6 +286,17 @@ class PostgresStore(Reads):
 
         return await self._shielded(self._run(work)) if old else 0
 
+    async def forget_audit(self, before: ExecutionId, limit: int) -> int:
+        """Delete old entries of the audit."""
+
+        async def work(transaction: Transaction) -> int:
+            now = await transaction.now()
+            forgotten = await transaction.fetch(_UPKEEP["forget_audit"], before, limit)
+            await transaction.write([], now)
+            return len(forgotten)
+
+        return await self._shielded(self._run(work))
+
     async def wait_for_change(self, timeout_s: float) -> bool:
         """Wait for what another process has said after its commit."""
         return await self._notifier.wait(timeout_s)

@@ -29,6 +29,7 @@ from bide.stores.rows import (
 _LOOK_AHEAD = 4
 #: The key's columns of rows that one commit may put twice; the last of them counts.
 _REPLACING = {
+    "put_audit": itemgetter(0),
     "put_results": itemgetter(0, 1),
     "put_rejects": itemgetter(0, 1, 2),
     "put_traces": itemgetter(0),

@@ -88,6 +88,12 @@ unheld as (
 )
 delete from bide.executions t where t.id = any ($1)
 
+-- name: forget_audit
+delete from bide.audit where id in (
+    select a.id from bide.audit a where a.id < $1 order by a.id limit $2
+)
+returning 1
+
 -- name: retire_unowned_letters
 delete from bide.dead_letters where execution is null and created_at < $1 returning 1
 

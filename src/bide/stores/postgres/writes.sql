@@ -73,6 +73,13 @@ on conflict (execution, step_index, item) do update set
     created_at = excluded.created_at
 returning 1
 
+-- name: put_audit
+-- rows: id uuid, tenant text, at int8, deed text, outcome text, actor text, credential text,
+--   execution uuid, unit int4, item int4, generation int4, shown bytea, detail text
+insert into bide.audit (:columns) select * from :rows
+on conflict (id) do update set at = excluded.at
+returning 1
+
 -- name: new_dead_letters
 -- rows: id uuid, tenant text, pipeline text, kind int2, execution uuid, status int2, code text,
 --   message text, step_id text, attempts int4, created_at int8, correlation text, payload bytea,

@@ -75,6 +75,9 @@ insert into dead_letters values :rows
 -- name: new_refusals (11)
 insert into refusals values :rows
 
+-- name: put_audit (13)
+insert or replace into audit values :rows
+
 -- name: put_rejects (10)
 insert or replace into rejects values :rows
 
@@ -427,6 +430,20 @@ order by tenant, pipeline, key limit ?
 delete from submit_keys
 where tenant = ? and pipeline = ? and key = ?
     and not exists (select 1 from executions e where e.id = submit_keys.execution)
+
+-- name: audit_page
+select * from audit
+where tenant = ?1 and id < coalesce(?2, x'ffffffffffffffffffffffffffffffff')
+order by id desc limit ?3
+
+-- name: audit_of
+select * from audit
+where execution = ?2 and tenant = ?1 and id < coalesce(?3, x'ffffffffffffffffffffffffffffffff')
+order by id desc limit ?4
+
+-- name: forget_audit
+delete from audit where id in (select a.id from audit a where a.id < ? order by a.id limit ?)
+returning 1
 
 -- name: retire_unowned_letters
 delete from dead_letters where execution is null and created_at < ?

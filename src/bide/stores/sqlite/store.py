@@ -25,6 +25,7 @@ from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import (
+    AuditEntry,
     Correlation,
     DeadLetter,
     Dispatch,
@@ -46,6 +47,7 @@ from bide.model.status import (
 from bide.spi.clock import Clock
 from bide.spi.store import (
     Asked,
+    AuditQuery,
     Backlog,
     Check,
     Correlated,
@@ -303,6 +305,15 @@ class SqliteStore:
         rows = await self._fetch("journal_of", (execution, tenant, after))
         return [fact_of(row) for row in rows]
 
+    async def audit(self, query: AuditQuery) -> list[AuditEntry]:
+        """A page of the audit, newest first."""
+        tenant, execution, before, limit = query
+        if execution is None:
+            rows = await self._fetch("audit_page", (tenant, before, limit))
+        else:
+            rows = await self._fetch("audit_of", (tenant, execution, before, limit))
+        return [AuditEntry(*row) for row in rows]
+
     async def dead_letters(
         self, tenant: str, *, pipeline: str | None, before: ExecutionId | None, limit: int
     ) -> list[DeadLetter]:
@@ -430,6 +441,12 @@ class SqliteStore:
             return change_rows(db, "forget_key", old) if old else 0
 
         return await self._writer.commit(work)
+
+    async def forget_audit(self, before: ExecutionId, limit: int) -> int:
+        """Delete old entries of the audit."""
+        return await self._writer.commit(
+            lambda db, _: len(fetch(db, "forget_audit", (before, limit)))
+        )
 
     async def wait_for_change(self, timeout_s: float) -> bool:
         """Look every ten milliseconds whether another process has committed."""

@@ -27,6 +27,7 @@ import pytest_asyncio
 
 from bide.testing.clock import FakeClock
 from bide.testing.store_contract.admitting import TestAdmit, TestCloseBehind, TestDeadline
+from bide.testing.store_contract.auditing import TestAudit
 from bide.testing.store_contract.commits import (
     TestCancelledCaller,
     TestDurability,
@@ -73,6 +74,7 @@ __all__ = [
     "TestAdmit",
     "TestAskAgain",
     "TestAssign",
+    "TestAudit",
     "TestBacklog",
     "TestCancelledCaller",
     "TestClaim",

@@ -23,6 +23,7 @@ from bide.engine.moves import (
     Handover,
     Move,
     Moved,
+    Note,
     OpenUnit,
     Outcome,
     Park,
@@ -38,7 +39,7 @@ from bide.engine.moves import (
     Unstorable,
 )
 from bide.errors import StoreUnavailable
-from bide.model.records import replace
+from bide.model.records import AuditEntry, replace
 from bide.model.status import ExecutionStatus
 from bide.spi.store import ExecutionQuery, LeaseKey
 from bide.testing.store_contract.harness import (
@@ -232,6 +233,11 @@ async def _settle_dispatch(driver: Driver) -> Pair:
     return Pair(move, replace(move, result=Denied("http-404", "Not Found")))
 
 
+async def _note(driver: Driver) -> Pair:
+    entry = AuditEntry(driver.new_id(), TENANT, 0, "request", "not-allowed", "bob", "jwt:k1")
+    return Pair(Note(entry), None)
+
+
 class Verb(NamedTuple):
     """A move to try twice, and what the second of two equal or conflicting ones is told."""
 
@@ -276,6 +282,7 @@ VERBS: dict[str, Verb] = {
     "release": _verb(_release, "made", "made"),
     "assign": _verb(_assign, "made", "taken"),
     "settle a dispatch": _verb(_settle_dispatch, "refused", "refused"),
+    "note": _verb(_note, "made"),
 }
 
 
@@ -286,7 +293,7 @@ def told(outcome: Outcome) -> str:
     if isinstance(outcome, Received):
         return "made" if outcome.outcome in {"applied", "buffered"} else str(outcome.outcome)
     return {
-        "Moved": "made", "Settled": "made", "AskedAgain": "made", "Assigned": "made", "TakenBy": "taken", "KeyTaken": "key taken", "Refused": "refused",
+        "Moved": "made", "Settled": "made", "AskedAgain": "made", "Assigned": "made", "Noted": "made", "TakenBy": "taken", "KeyTaken": "key taken", "Refused": "refused",
         "Mismatch": "mismatch", "Unstorable": "unstorable",
     }[type(outcome).__name__]  # fmt: skip
 

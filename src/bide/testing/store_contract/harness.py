@@ -50,6 +50,7 @@ from bide.model.ids import (
     compose_execution_id,
 )
 from bide.model.records import (
+    AuditEntry,
     DeadLetter,
     Dispatch,
     Execution,
@@ -62,7 +63,15 @@ from bide.model.records import (
 )
 from bide.model.status import ExecutionStatus, UnitStatus
 from bide.spi.clock import Clock
-from bide.spi.store import Asked, Correlated, ExecutionQuery, Overdue, PendingQuery, Store
+from bide.spi.store import (
+    Asked,
+    AuditQuery,
+    Correlated,
+    ExecutionQuery,
+    Overdue,
+    PendingQuery,
+    Store,
+)
 from bide.testing.clock import FakeClock
 
 T = TypeVar("T")
@@ -192,6 +201,8 @@ class Dump(NamedTuple):
     correlations: dict[str, list[Correlated]]
     #: Of interactions that are sent.
     dispatches: dict[InteractionId, Dispatch]
+    #: By tenant.
+    audit: dict[str, list[AuditEntry]]
 
     def without_receipts(self) -> "Dump":
         """The same without what a refused completion leaves behind."""
@@ -409,9 +420,10 @@ class Driver:
             {s: n for s, n in (await store.count_by_status(None, None)).items() if n},
             await store.overdue(LIMIT),
             dict(zip(KEYS, await store.correlated(TENANT, KEYS), strict=True)),
-            {},
+            {}, {},
         )  # fmt: skip
         for tenant in tenants:
+            dump.audit[tenant] = await store.audit(AuditQuery(tenant, limit=LIMIT))
             dump.pending[tenant] = await store.pending(PendingQuery(tenant, limit=LIMIT))
             for letter in await store.dead_letters(tenant, pipeline=None, before=None, limit=LIMIT):
                 dump.dead_letters[letter.id] = letter

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from bide.engine.moves import (
     AdmitByKey,
+    Audit,
     Cancel,
     ExpireEarly,
     Failure,
@@ -17,7 +18,7 @@ from bide.engine.moves import (
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import TraceContext, replace
 from bide.model.status import ReceiptOutcome
-from bide.spi.store import ExecutionQuery, PendingQuery, Store
+from bide.spi.store import AuditQuery, ExecutionQuery, PendingQuery, Store
 from bide.testing.store_contract.harness import (
     DAY,
     LIMIT,
@@ -73,7 +74,8 @@ async def _furnish(driver: Driver, tenant: str) -> Belongings:
     parked = await driver.parked(tenant=tenant, group="finance", correlation=key, dispatched=False)
     answered = await driver.parked(tenant=tenant)
     for body in (b"1", b"1", b"2"):
-        await driver.one(replace(answer(answered, body, tenant=tenant), trace=_TRACE))
+        by = Audit(driver.new_id(), "api-key:a1", "ada")
+        await driver.one(replace(answer(answered, body, tenant=tenant), audit=by, trace=_TRACE))
     failed = await driver.parked(tenant=tenant)
     await driver.one(answer(failed, tenant=tenant, failure=Failure("declined", "no")))
     await driver.one(Cancel(answered.execution, tenant, "no longer wanted"))
@@ -121,6 +123,7 @@ async def by_name(store: Store, tenant: str, of: Belongings) -> dict[str, object
         "units": await store.units(tenant, of.answered.execution),
         "items": await store.items(tenant, unit, None, LIMIT),
         "journal": await store.journal(tenant, id_),
+        "audit of": await store.audit(AuditQuery(tenant, of.answered.execution)),
         "dead_letter": await store.dead_letter(tenant, of.failed.execution),
         "reject": await store.reject(tenant, of.reject),
         "refusals": await store.refusals(tenant, of.answered),
@@ -140,6 +143,7 @@ async def tenants_of_lists(store: Store, tenant: str) -> dict[str, list[str]]:
         "executions": [one.tenant for one in executions],
         "held": [one.tenant for one in held],
         "pending": [one.interaction.tenant for one in pending],
+        "audit": [one.tenant for one in await store.audit(AuditQuery(tenant))],
         "dead_letters": [one.tenant for one in letters],
         "rejects": [one.tenant for one in rejects],
         "correlated": [one.row.tenant for one in known],
