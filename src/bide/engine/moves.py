@@ -238,7 +238,6 @@ class AdmitByKey(Record, frozen=True):
     #: The boundary that it was fitted to; the unit goes on under it.
     fingerprint: str | None = None
     audit: Audit | None = None
-
     #: Where in a trace it is made; None where nobody traces it.
     trace: TraceContext | None = None
 

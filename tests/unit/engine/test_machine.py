@@ -42,6 +42,7 @@ from bide.engine.moves import (
     Handover,
     Mismatch,
     Move,
+    Note,
     OpenUnit,
     Outcome,
     Park,
@@ -60,7 +61,7 @@ from bide.engine.moves import (
     Unsent,
 )
 from bide.model.ids import ExecutionId, InteractionId, UnitId
-from bide.model.records import Dispatch, Execution, Unit, replace
+from bide.model.records import AuditEntry, Dispatch, Execution, Unit, replace
 from bide.model.status import ExecutionStatus, JournalKind, ReceiptOutcome, UnitStatus
 from bide.stores.memory import MemoryStore
 from bide.testing import FakeClock
@@ -177,6 +178,10 @@ class Walk(RuleBasedStateMachine):
         moves += [Expire(id) for id in overdue.expired]
         moves += [CloseBehind(id) for id in overdue.left_open]
         moves += [ExpireEarly(key) for key in overdue.early]
+        refused = AuditEntry(
+            self.driver.new_id(), TENANT, 0, "complete", "not-allowed", "bob", "jwt:k1"
+        )
+        moves.append(Note(refused))  # what was refused meanwhile
 
         outcomes = self.run(self.driver.do(*moves))
 
@@ -400,7 +405,7 @@ def test_walk() -> None:
 
     run_state_machine_as_test(Walk, settings=WALKS)
 
-    good = {"Moved", "Settled", "Assigned", "AskedAgain", "applied", "Submitted"}
+    good = {"Moved", "Settled", "Assigned", "AskedAgain", "Noted", "applied", "Submitted"}
     made = {move for move, came in SEEN if came in good}
     assert {kind.__name__ for kind in get_args(Move)} - made == set()
     assert {("SettleDispatch", "Refused")} <= set(SEEN)
