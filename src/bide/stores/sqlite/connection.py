@@ -65,6 +65,8 @@ def open_reader(path: str) -> apsw.Connection:
 
 
 def _open(path: str, flags: int) -> apsw.Connection:
+    # Each connection has one thread that uses it, so SQLite need not lock it at every call.
+    flags |= apsw.SQLITE_OPEN_NOMUTEX
     db = apsw.Connection(path, flags=flags, statementcachesize=_CACHE_STATEMENTS)
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
     db.execute("pragma cache_size = -65536")

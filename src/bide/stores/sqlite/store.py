@@ -9,18 +9,16 @@ on another thread, so that a page of the inbox never waits for a commit.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import apsw
 import orjson
 from msgspec.structs import astuple
 
-from bide.engine.dispatching import DispatchOffer, RouteOffer
-from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches
+from bide.engine.dispatching import DispatchOffer
+from bide.engine.fold import Transacted
 from bide.engine.moves import Claimed, Handover, Move, ToSend
-from bide.engine.rows import Needs, Rows
-from bide.engine.rules import needs_of
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
@@ -35,7 +33,6 @@ from bide.model.records import (
     Refusal,
     Reject,
     StoredBoundary,
-    SubmitKey,
     TraceContext,
     Unit,
     WorkerSeen,
@@ -66,21 +63,20 @@ from bide.spi.store import (
     StoreInfo,
 )
 from bide.stores.faults import Faults
-from bide.stores.isolate import DataError, isolate
 from bide.stores.rows import (
     asked_of,
-    changed_rows,
     correlated_of,
     dead_letter_of,
     dispatch_of,
     execution_of,
     fact_of,
     interaction_of,
-    new_rows,
     unit_of,
 )
+from bide.stores.sqlite import transacting
 from bide.stores.sqlite.connection import explained, open_reader, schema_of, schema_version
 from bide.stores.sqlite.lane import Lane
+from bide.stores.sqlite.recent import Recent
 from bide.stores.sqlite.statements import (
     change_rows,
     fetch,
@@ -88,6 +84,7 @@ from bide.stores.sqlite.statements import (
     for_rows,
     statement,
 )
+from bide.stores.sqlite.transacting import Transaction
 from bide.stores.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -101,16 +98,6 @@ _RETIRED_TABLES = (
     "correlations", "results", "rejects", "refusals", "dispatches", "traces", "interactions",
     "units", "journal", "dead_letters", "inputs", "executions",
 )  # fmt: skip
-
-#: What the database or its driver says of a value that it cannot keep.
-_DATA_ERRORS = (
-    apsw.ConstraintError,
-    apsw.MismatchError,
-    apsw.TooBigError,
-    OverflowError,
-    TypeError,
-    UnicodeEncodeError,
-)
 
 
 class SqliteStore:
@@ -127,7 +114,8 @@ class SqliteStore:
         self._path = path
         self._clock = clock
         self.faults = faults or Faults()
-        self._writer = Writer(path, clock, self.faults)
+        self._recent = Recent()
+        self._writer = Writer(path, clock, self.faults, self._recent)
         self._reader = Lane("bide-sqlite-reader")
         self._reading: apsw.Connection | None = None
         self._retired_to = ExecutionId(b"")
@@ -176,15 +164,25 @@ class SqliteStore:
 
     async def transact(self, moves: Sequence[Move], handover: Handover | None = None) -> Transacted:
         """Make every move of the batch in one commit."""
-        return await self._writer.commit(lambda db, now: _transact(db, now, moves, handover))
+        return await self._writer.commit(
+            lambda db, now: transacting.transact(
+                Transaction(db, now, self._recent), moves, handover
+            ),
+            keeps=True,
+        )
 
     async def claim(self, offer: ClaimOffer) -> list[Claimed]:
         """Claim what is due."""
-        return await self._writer.commit(lambda db, now: _claim(db, now, offer))
+        return await self._writer.commit(
+            lambda db, now: transacting.claim(Transaction(db, now, self._recent), offer), keeps=True
+        )
 
     async def claim_dispatches(self, offer: DispatchOffer) -> list[ToSend]:
         """Claim what is due to be sent."""
-        return await self._writer.commit(lambda db, now: _claim_dispatches(db, now, offer))
+        return await self._writer.commit(
+            lambda db, now: transacting.claim_dispatches(Transaction(db, now, self._recent), offer),
+            keeps=True,
+        )
 
     async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
         """Prolong leases."""
@@ -486,120 +484,11 @@ class SqliteStore:
             self._reading = None
 
 
-# --- one transaction's reads and writes ---------------------------------------------------------
-
-
-def _transact(
-    db: apsw.Connection, now: int, moves: Sequence[Move], handover: Handover | None
-) -> Transacted:
-    """Make a batch; if the database refuses a value, start over and find out which move's.
-
-    Savepoints come into it only then: under one, SQLite keeps a copy of each page that it changes,
-    which doubles what a write costs. The turnstile keeps other processes out in between.
-    """
-    try:
-        return _make(db, now, moves, handover)
-    except _DATA_ERRORS:
-        db.execute("rollback")
-        db.execute("begin immediate")
-    return isolate(moves, handover, lambda part, hand: _in_savepoint(db, now, part, hand))
-
-
-def _in_savepoint(
-    db: apsw.Connection, now: int, moves: Sequence[Move], handover: Handover | None
-) -> Transacted:
-    """Make a part of a batch; put everything back if the database refuses a value."""
-    db.execute("savepoint part")
-    try:
-        made = _make(db, now, moves, handover)
-    except _DATA_ERRORS as error:
-        db.execute("rollback to part")
-        raise DataError(_reason(error)) from error
-    finally:
-        db.execute("release part")
-    return made
-
-
-def _make(
-    db: apsw.Connection, now: int, moves: Sequence[Move], handover: Handover | None
-) -> Transacted:
-    rows = _load(db, needs_of(moves))
-    made = fold(moves, rows, now, handover)
-    _write(db, rows)
-    return made
-
-
-def _reason(error: Exception) -> str:
-    """What is wrong, without the value."""
-    if isinstance(error, UnicodeEncodeError):
-        return "a text holds half a character (a lone surrogate)"
-    if isinstance(error, apsw.ConstraintError):
-        return f"the database refuses a value: {error}"
-    return f"the database cannot keep a value: {type(error).__name__}"
-
-
-def _load(db: apsw.Connection, needs: Needs) -> Rows:
-    """Read what the moves concern, in the one lock order."""
-    rows = Rows()
-    for row in _by_key(db, "read_correlations", needs.correlations):
-        correlation = Correlation(*row)
-        rows.correlations.load(correlation.id, correlation)
-        needs.follow(correlation)
-    for row in _by_key(db, "read_keys", needs.keys):
-        rows.keys.load(row[:3], SubmitKey(*row))
-    _load_units(db, rows, needs.units)
-    for row in _by_key(db, "read_interactions", needs.interactions):
-        interaction = interaction_of(row)
-        rows.interactions.load(interaction.id, interaction)
-    for row in _by_key(db, "read_dispatches", needs.dispatches(rows.units.read())):
-        dispatch = dispatch_of(row)
-        rows.dispatches.load(dispatch.id, dispatch)
-    for unit_id, first, stop in needs.ranges:
-        unit = rows.units.get(unit_id)
-        if unit is not None and unit.appended > first:
-            for row in fetch(db, "read_items", (*unit_id, first, min(stop, unit.appended))):
-                interaction = interaction_of(row)
-                rows.interactions.load(interaction.id, interaction)
-    for row in _by_key(db, "read_executions", [(id_,) for id_ in needs.executions]):
-        rows.executions.load(row[0], execution_of(row))
-    current = [
-        UnitId(id_, execution.units)
-        for id_ in needs.current_unit_of
-        if (execution := rows.executions.get(id_)) and execution.units > execution.resumed
-    ]
-    _load_units(db, rows, current)
-    return rows
-
-
-def _by_key(db: apsw.Connection, name: str, keys: Collection[Row]) -> list[Row]:
-    """Rows by their whole keys, ascending: one for each that is there."""
-    rows = list(for_rows(db, name, sorted(keys)))
-    assert len(rows) <= len(keys), f"{name}: {len(rows)} rows for {len(keys)} keys"
-    return rows
-
-
 def _asked_by_id(
     db: apsw.Connection, tenant: str, ids: Iterable[InteractionId]
 ) -> dict[InteractionId, Asked]:
     rows = for_rows(db, "interactions_by_id", [(tenant, *id_) for id_ in ids])
     return {asked.interaction.id: asked for asked in map(asked_of, rows)}
-
-
-def _load_units(db: apsw.Connection, rows: Rows, ids: Collection[UnitId]) -> None:
-    for row in _by_key(db, "read_units", ids):
-        unit = unit_of(row)
-        rows.units.load(unit.id, unit)
-
-
-def _write(db: apsw.Connection, rows: Rows) -> None:
-    """Write what the decisions came to."""
-    for name, new in new_rows(rows):
-        for_rows(db, name, new)
-    for name, changes in changed_rows(rows):
-        written = change_rows(db, name, changes)
-        assert written == len(changes), f"{name}: {len(changes)} rows read, {written} written"
-    for each in rows.rerouted:
-        fetch(db, "reroute", (*each.unit, each.route))
 
 
 def _announce(db: apsw.Connection, now: int, notices: Sequence[Notice]) -> None:
@@ -621,66 +510,6 @@ def _announce(db: apsw.Connection, now: int, notices: Sequence[Notice]) -> None:
 
 def _json_list(texts: frozenset[str]) -> str:
     return orjson.dumps(sorted(texts)).decode()
-
-
-def _claim(db: apsw.Connection, now: int, offer: ClaimOffer) -> list[Claimed]:
-    due: list[Execution] = []
-    for fingerprint in offer.fingerprints:
-        found = fetch(db, "due_executions", (fingerprint, now, offer.limit))
-        due += [execution_of(row) for row in found]
-    due = sorted(due, key=lambda each: (each.due_at, each.id))[: offer.limit]
-    if not due:
-        return []
-    rows = Rows()
-    for execution in due:
-        rows.executions.load(execution.id, execution)
-    wanted = {UnitId(each.id, number) for each in due for number in (each.resumed, each.units)}
-    _load_units(db, rows, [unit for unit in wanted if unit.number])
-    claimed = fold_claims(offer, due, rows, now)
-    _write(db, rows)
-    return claims_of(rows, claimed, _bodies(db, rows, claimed))
-
-
-def _bodies(
-    db: apsw.Connection, rows: Rows, claimed: Sequence[Execution]
-) -> dict[ExecutionId, bytes]:
-    """What the segments start from: inputs, and answers of units with one interaction."""
-    starting = [(each.id,) for each in claimed if not each.resumed]
-    resuming = [
-        UnitId(each.id, each.resumed)
-        for each in claimed
-        if (unit := rows.units.get(UnitId(each.id, each.resumed))) and not unit.per_item
-    ]
-    found: list[Row] = []
-    if starting:
-        found += for_rows(db, "read_inputs", starting)
-    if resuming:
-        found += for_rows(db, "read_answers", resuming)
-    return {ExecutionId(execution): body for execution, body in found}
-
-
-def _claim_dispatches(db: apsw.Connection, now: int, offer: DispatchOffer) -> list[ToSend]:
-    due = [dispatch_of(row) for route in offer.routes for row in _due_of(db, now, route)]
-    if not due:
-        return []
-    rows = Rows()
-    _load_units(db, rows, {UnitId(each.execution, each.unit) for each in due})
-    for row in for_rows(db, "read_requests", [each.id for each in due]):
-        interaction = interaction_of(row)
-        rows.interactions.load(interaction.id, interaction)
-    for dispatch in due:
-        rows.dispatches.load(dispatch.id, dispatch)
-    claimed = fold_dispatches(offer, due, rows, now)
-    _write(db, rows)
-    return claimed
-
-
-def _due_of(db: apsw.Connection, now: int, route: RouteOffer) -> list[Row]:
-    in_flight = 0
-    if route.max_in_flight is not None:
-        keys = (route.pipeline, route.step_id, now, route.max_in_flight)
-        [(in_flight,)] = fetch(db, "count_in_flight", keys)
-    return fetch(db, "due_dispatches", (route.route, now, route.room(in_flight)))
 
 
 def _expired(db: apsw.Connection, now: int, limit: int) -> Iterable[InteractionId]:

@@ -29,6 +29,7 @@ from bide.spi.clock import Clock
 from bide.stores.faults import CommitLost, Faults
 from bide.stores.sqlite.connection import explained, open_writer
 from bide.stores.sqlite.lane import Lane
+from bide.stores.sqlite.recent import Recent
 from bide.stores.sqlite.statements import fetch_one, statement
 from bide.stores.sqlite.turnstile import Turnstile
 
@@ -40,10 +41,11 @@ _DAY_MS = 86_400_000
 class Writer:
     """Runs pieces of work in transactions, one after another."""
 
-    def __init__(self, path: str, clock: Clock, faults: Faults) -> None:
+    def __init__(self, path: str, clock: Clock, faults: Faults, recent: Recent) -> None:
         self._path = path
         self._clock = clock
         self._faults = faults
+        self._recent = recent
         self._name = secrets.token_hex(8)
         self._commits = 0
         self._db: apsw.Connection | None = None
@@ -64,14 +66,18 @@ class Writer:
         """Do what is queued, then close the file."""
         await self._lane.stop(self._close)
 
-    async def commit(self, work: Work[T]) -> T:
+    async def commit(self, work: Work[T], *, keeps: bool = False) -> T:
         """Do `work` with the connection and the store's time, and commit it.
+
+        Args:
+            work: what to do.
+            keeps: it leaves every execution and unit that it writes in `Recent`.
 
         Raises:
             StoreUnavailable: nothing of it was written.
         """
         self._check_open()
-        return await self._lane.run(lambda: self._transaction(work))
+        return await self._lane.run(lambda: self._transaction(work, keeps=keeps))
 
     async def data_version(self) -> int:
         """A number that changes when another connection commits."""
@@ -85,6 +91,7 @@ class Writer:
     # --- on the lane's thread ------------------------------------------------------------------
 
     def _open(self) -> None:
+        self._recent.forget()
         self._db = open_writer(self._path)
         self._file = self._file_there()
         if self._turnstile is None:
@@ -117,7 +124,7 @@ class Writer:
             return None
         return found.st_dev, found.st_ino
 
-    def _transaction(self, work: Work[T]) -> T:
+    def _transaction(self, work: Work[T], *, keeps: bool) -> T:
         db = self._connection()
         if self._file_there() != self._file:
             # SQLite would go on writing to a file that nobody will ever find again.
@@ -132,6 +139,7 @@ class Writer:
             except apsw.Error as error:
                 raise explained(error, self._path) from error
             try:
+                self._recent.check(int(db.pragma("data_version")))
                 before = db.total_changes()
                 now = self._now(db)
                 result = work(db, now)
@@ -139,6 +147,8 @@ class Writer:
                     db.execute("commit")
                     return result
                 self._mark(db, now)
+                if not keeps:
+                    self._recent.forget()
             except apsw.Error as error:
                 self._roll_back(db)
                 raise explained(error, self._path) from error
@@ -165,6 +175,7 @@ class Writer:
         db.execute(statement("mark_commit").text, (self._name, self._commits, now))
 
     def _roll_back(self, db: apsw.Connection) -> None:
+        self._recent.forget()
         try:
             if db.in_transaction:
                 db.execute("rollback")
