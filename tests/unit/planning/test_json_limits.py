@@ -71,8 +71,11 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         (b'{"a":"\\udc00\\ud800"}', "half of a surrogate pair at /a"),
         (b"[" * 65 + b"]" * 65, "deeper than 64 levels"),
         (b'{"a":' * 65 + b"1" + b"}" * 65, "deeper than 64 levels"),
-        (b"[" * 1_000_000, "not JSON|deeper than"),
-        (b"[" * 500_000 + b"]" * 500_000, "deeper than 64 levels"),
+        (b"[" * 100_000, "not JSON|deeper than"),
+        (b"[" * 1_000_000, "more than 100,000 values"),
+        (b"[" * 100_000 + b"]" * 100_000, "deeper than 64 levels"),
+        (b"[" + b'"",' * 250_000 + b'""]', "more than 100,000 values"),
+        (b'"' + b"\\\\" * 300_000, "not JSON: Unterminated string"),
         (b"[" + b"1," * 100_000 + b"1]", "more than 100,000 values"),
         (b'["' + b"x" * (STRING_BYTES_MAX + 1) + b'"]', "a string of 262,145 bytes .* at /0"),
         (("é" * (STRING_BYTES_MAX // 2 + 1)).join('""').encode(), "a string of 262,146 bytes"),
@@ -96,9 +99,18 @@ def test_what_is_refused_says_what_and_where(data: bytes, message: str) -> None:
         b'"' + b"x" * STRING_BYTES_MAX + b'"',
         b"1" * 64,
         b'"' + b"1" * 1_000 + b'"',
+        b'["' + b"[,{" * 80_000 + b'"]',
         b'"\\ud83d\\ude00 \\\\u0000 \\\\ud800"',
     ],
-    ids=["depth", "nodes", "string", "digits", "digits in a string", "escapes"],
+    ids=[
+        "depth",
+        "nodes",
+        "string",
+        "digits",
+        "digits in a string",
+        "marks in a string",
+        "escapes",
+    ],
 )
 def test_the_bounds_themselves_are_taken(data: bytes) -> None:
     """A limit is the last value that is fine."""
