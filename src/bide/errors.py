@@ -6,6 +6,7 @@
     ├── InvalidInput               a submitted value does not fit the pipeline's input
     ├── SubmitConflict             the submit key is taken by another input
     ├── LimitExceeded              a guard was reached: names setting, bound and unit
+    │   └── QuotaExceeded          the tenant has enough open: try again once some have ended
     ├── PayloadError               a value does not fit the type it crosses a boundary as
     ├── UnknownPipeline            the app has no pipeline of that name
     ├── UnknownExecution           there is no such execution in this tenant
@@ -130,6 +131,14 @@ class LimitExceeded(BideError):
         self.bound = bound
         self.unit = unit
         self.actual = actual
+
+
+class QuotaExceeded(LimitExceeded):
+    """The tenant has as many open executions as it may; nothing was stored, and trying again once
+    some have ended is safe. HTTP answers 429.
+    """
+
+    code = "quota-exceeded"
 
 
 class PayloadError(_DoesNotFit):

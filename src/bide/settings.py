@@ -130,6 +130,17 @@ class Settings(BaseSettings):
     http_max_body_bytes: int = Field(
         default=8 * MIB, ge=KIB, description="Bytes of one request body, batches included."
     )
+    http_receive_timeout_ms: int = Field(
+        default=60_000,
+        ge=10,
+        description="How long a client may take to send the head of a request, and then its body.",
+    )
+    tenant_open_max: int = Field(
+        default=0,
+        ge=0,
+        description="Executions of one tenant that may be open at once; past it submissions are"
+        " refused. 0: no bound.",
+    )
     batch_max_lines: int = Field(
         default=10_000, ge=1, description="Completions of one NDJSON batch, at most."
     )

@@ -1,5 +1,6 @@
 """Whatever is sent, the answer is a clear refusal: never 500, never a piece of our insides."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -271,3 +272,27 @@ async def test_no_completion_makes_an_error_of_ours(served: Served, body: Any, c
         answer = await client.post("/pipeline/interactions/complete", content=data, headers=JSON)
 
     assert answer.status_code in {200, 202, 400, 404, 409, 410, 413, 422}, answer.text
+
+
+async def test_a_body_that_stops_is_refused_in_time(
+    served: Served, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever sends half a body and waits is told so, and the connection is not kept."""
+    monkeypatch.setattr(served.service, "settings", Settings(http_receive_timeout_ms=10))
+    never = asyncio.Event()
+
+    async def half():
+        yield b'{"item":'
+        await never.wait()
+
+    answer = await client.post("/pipeline/run-async", content=half(), headers=JSON)
+
+    problem(answer, 408, "slow-body")
+    assert answer.headers["connection"] == "close"
+
+
+async def test_too_many_headers_are_refused(client: httpx.AsyncClient):
+    """Before anything is looked at, whoever asks."""
+    headers = [(f"x-{number}", "y") for number in range(101)]
+
+    problem(await client.get("/api/v1/pipelines", headers=headers), 431, "too-many-headers")

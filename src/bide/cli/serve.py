@@ -22,6 +22,7 @@ from bide.cli.logs import configure_logs
 from bide.cli.options import AppArgument, AppOption, JsonOption, MigrateOption, StoreOption
 from bide.cli.probes import probes
 from bide.cli.process import on_signals, run
+from bide.cli.protocol import bounded
 from bide.runtime.runtime import DEFAULT_CONCURRENCY
 from bide.stores.address import shown
 from bide.wiring import authentication_of
@@ -85,6 +86,8 @@ async def _serve(app: App, listener: socket.socket, *, workers: bool, migrate: b
     settings = app.settings
     config = uvicorn.Config(
         app.asgi(),
+        http=bounded(settings.http_receive_timeout_ms),
+        ws="none",
         lifespan="off",  # the app is opened here, so that workers stop after the last request
         log_config=None,
         access_log=False,

@@ -111,8 +111,7 @@ async def _units(call: Call) -> Response:
 
 
 async def _cancel(call: Call) -> Response:
-    bytes_max = call.service.settings.http_max_body_bytes
-    given = await body.read_optional_json(call.request, call.headers, bytes_max)
+    given = await _optional_json(call)
     view = await call.service.cancel(
         call.tenant, call.path("executionId"), parsing.reason(given), caller=call.caller
     )
@@ -178,13 +177,11 @@ async def _decidable(call: Call) -> str:
 
 
 async def _json(call: Call) -> object:
-    bytes_max = call.service.settings.http_max_body_bytes
-    return await body.read_json(call.request, call.headers, bytes_max)
+    return await body.read_json(call.request, call.headers, call.service.settings)
 
 
 async def _optional_json(call: Call) -> object:
-    bytes_max = call.service.settings.http_max_body_bytes
-    return await body.read_optional_json(call.request, call.headers, bytes_max)
+    return await body.read_optional_json(call.request, call.headers, call.service.settings)
 
 
 async def _interactions(call: Call) -> Response:
@@ -260,8 +257,7 @@ async def _redrive_reject(call: Call) -> Response:
 
 
 async def _redrive(call: Call, id: str) -> Response:
-    bytes_max = call.service.settings.http_max_body_bytes
-    given = await body.read_optional_json(call.request, call.headers, bytes_max)
+    given = await _optional_json(call)
     from_await, again = parsing.redrive(given)
     made = await call.service.redrive(
         call.tenant, id, from_await=from_await, again=again, caller=call.caller

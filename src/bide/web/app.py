@@ -72,8 +72,9 @@ def describe() -> dict[str, Any]:
         summary="Typed, durable pipelines that wait well.",
         routes=asgi.routes,
     )
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas.update(openapi.components(operations()))
+    components = document.setdefault("components", {})
+    components["securitySchemes"] = dict(openapi.SECURITY_SCHEMES)
+    components.setdefault("schemas", {}).update(openapi.components(operations()))
     return document
 
 

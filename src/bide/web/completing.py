@@ -28,7 +28,7 @@ async def complete_one(call: Call, *, named: str | None = None) -> Response:
     """Take in the completion that is the body of a request."""
     settings = call.service.settings
     with _discreet(call):
-        given = await body.read_json(call.request, call.headers, settings.http_max_body_bytes)
+        given = await body.read_json(call.request, call.headers, settings)
         completion = parsing.completion(given, call.caller, named=named)
         if completion.resume_token is None:
             _refuse_tokenless(call)
@@ -44,9 +44,7 @@ async def complete_lines(call: Call) -> Response:
     """Take in a batch, one completion a line; each stands or falls alone."""
     settings = call.service.settings
     with _discreet(call):
-        data = await body.read_bytes(
-            call.request, call.headers, settings.http_max_body_bytes, rendering.NDJSON
-        )
+        data = await body.read_bytes(call.request, call.headers, settings, rendering.NDJSON)
         lines = data.removesuffix(b"\n").split(b"\n")
         if not data.strip():
             raise malformed("The body is empty; one completion a line is needed.")

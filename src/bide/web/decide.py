@@ -98,8 +98,7 @@ class Decide:
         self, request: Request, headers: Headers, token: str, claims: Claims, view: InteractionView
     ) -> Response:
         service = self._edge.app.service
-        limit = service.settings.http_max_body_bytes
-        given = _fields(await body.read_bytes(request, headers, limit, _FORM))
+        given = _fields(await body.read_bytes(request, headers, service.settings, _FORM))
         ways = _forms(view)
         try:
             completion = _completion(ways, given, token, asks_name=claims.actor is None)

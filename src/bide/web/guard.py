@@ -26,6 +26,8 @@ Identify: TypeAlias = Callable[..., Awaitable[Principal | None]]
 Role: TypeAlias = Literal["submit", "decide", "operate", "administer"]
 Headers: TypeAlias = Mapping[bytes, bytes]
 
+HEADERS_MAX: Final = 100
+
 #: A tenant as a client may name it: something that can be shown, stored and written into a log.
 _TENANT: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:@-]{0,126}[A-Za-z0-9])?")
 #: Given twice, these would mean one thing to us and another to whoever stands in front of us.
@@ -65,8 +67,10 @@ def bearer(authentication: Authentication) -> Identify:
 
 
 def headers_of(request: Request) -> Headers:
-    """Give the headers by lower-case name, refusing those that may not be repeated."""
+    """Give the headers by lower-case name, refusing too many and those that may not be repeated."""
     pairs: list[tuple[bytes, bytes]] = request.scope["headers"]
+    if len(pairs) > HEADERS_MAX:
+        raise Refused("too-many-headers", f"At most {HEADERS_MAX} headers are taken.")
     headers = dict(pairs)
     if len(headers) != len(pairs):
         names = [name for name, _ in pairs]

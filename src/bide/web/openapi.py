@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, get_args
 
@@ -22,9 +22,17 @@ _TENANT: Final = Parameter(
     where="header",
     description="The tenant, without authentication; with it, it must be the caller's own.",
 )
+SECURITY_SCHEMES: Final[Mapping[str, Any]] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key or a JWT. Without authentication only this machine is served.",
+    }
+}
 #: What any request can meet.
 _ALWAYS: Final = (
     "malformed",
+    "too-many-headers",
     "unauthenticated",
     "foreign-host",
     "foreign-origin",
@@ -36,11 +44,17 @@ _ALWAYS: Final = (
 
 def extra_of(operation: Operation) -> dict[str, Any]:
     """Describe what FastAPI cannot see, since handlers read the request themselves."""
+    # A resume token in the body does as well where one is taken: then no credential is needed.
+    alternatives: list[dict[str, list[str]]] = [
+        {"bearer": []},
+        *([{}] if operation.by_token else []),
+    ]
     described: dict[str, Any] = {
+        "security": alternatives,
         "parameters": [
             *(_path_parameter(name) for name in _IN_PATH.findall(operation.path)),
             *map(_parameter, (*operation.parameters, _TENANT)),
-        ]
+        ],
     }
     if operation.request is not None:
         media_type = NDJSON if operation.request_is_ndjson else JSON
@@ -58,6 +72,8 @@ def responses_of(operation: Operation) -> dict[int | str, dict[str, Any]]:
         content = responses.setdefault(status, _response(HTTPStatus(status).phrase))["content"]
         content[media_type] = {"schema": _schema(body)}
     codes = {*operation.problems, *_ALWAYS}
+    if operation.request is not None:
+        codes.add("slow-body")
     if operation.role is not None:
         codes.add("not-allowed")
     of_completions = any(media == JSON for _, _, media in operation.responses) and (

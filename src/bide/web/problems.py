@@ -25,6 +25,7 @@ from bide.errors import (
     LimitExceeded,
     NotFinished,
     NotRunning,
+    QuotaExceeded,
     StoreUnavailable,
 )
 from bide.planning.json_limits import MalformedJson
@@ -70,6 +71,7 @@ PROBLEMS: Final[Mapping[str, Kind]] = {
     "already-assigned": Kind(409, "The interaction is somebody else's"),
     "not-releasable": Kind(409, "It cannot go on under that fingerprint"),
     "late": Kind(410, "The interaction takes no answer any more"),
+    "slow-body": Kind(408, "The body did not come in time"),
     "too-large": Kind(413, "The request is too large"),
     "limit-exceeded": Kind(413, "A limit was exceeded"),
     "result-too-large": Kind(413, "The result is too large for one piece"),
@@ -80,6 +82,8 @@ PROBLEMS: Final[Mapping[str, Kind]] = {
     "unknown-step": Kind(422, "This deployment does not know the step"),
     "invalid-input": Kind(422, "The input does not fit the pipeline"),
     "invalid-payload": Kind(422, "A value does not fit its type"),
+    "quota-exceeded": Kind(429, "The tenant has enough open executions"),
+    "too-many-headers": Kind(431, "The request has too many headers"),
     "internal": Kind(500, "Something went wrong inside"),
     "unavailable": Kind(503, "Nothing was taken in; trying again is safe"),
 }
@@ -110,6 +114,10 @@ class Refused(BideError):
         super().__init__(detail)
         self.code = code
         self.errors = list(errors)
+
+
+class CutOff(Refused):
+    """A request that is refused without reading it to its end."""
 
 
 def malformed(message: str, path: str = "") -> Refused:
@@ -189,7 +197,10 @@ def respond(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         return _of_http(request, error)
     body = of_error(error, instance=instance_of(request))
-    return _response(body, {}, retry=isinstance(error, StoreUnavailable | NotRunning))
+    retry = isinstance(error, StoreUnavailable | NotRunning | QuotaExceeded)
+    # A connection on which more of this request may come is good for no other one.
+    is_cut_off = isinstance(error, CutOff)
+    return _response(body, {}, retry=retry, headers={"connection": "close"} if is_cut_off else None)
 
 
 def respond_reply(request: Request, reply: Reply) -> Response:

@@ -24,6 +24,7 @@ PROBLEMS: Final = (
     "submit-conflict",
     "too-large",
     "limit-exceeded",
+    "quota-exceeded",
     "unsupported-media-type",
     "invalid-input",
 )
@@ -33,7 +34,7 @@ async def submit(call: Call, pipeline: str) -> Submission:
     """Store the body as an execution of a pipeline, or find the one that its key names."""
     settings = call.service.settings
     key = parsing.idempotency_key(call.headers, required=settings.require_idempotency_key)
-    value = await body.read_json(call.request, call.headers, settings.http_max_body_bytes)
+    value = await body.read_json(call.request, call.headers, settings)
     return await call.service.submit(pipeline, value, key=key, tenant=call.tenant)
 
 

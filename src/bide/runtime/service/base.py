@@ -33,6 +33,7 @@ from bide.runtime.admission import Admission
 from bide.runtime.committer import Committer
 from bide.runtime.deploys import Deploys
 from bide.runtime.plans import Plans
+from bide.runtime.quota import Quota
 from bide.runtime.views import (
     Check,
     DispatchView,
@@ -80,6 +81,7 @@ class Operations:
         self.tracing = tracing
         self._deploys = deploys
         self._tokens = tokens
+        self._quota = Quota(store, settings.tenant_open_max)
 
     @property
     def pipelines(self) -> Sequence[str]:

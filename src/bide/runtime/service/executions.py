@@ -45,7 +45,7 @@ class Executions(Operations):
 
         Raises:
             UnknownPipeline, InvalidInput (.errors), SubmitConflict, LimitExceeded,
-            StoreUnavailable.
+            QuotaExceeded, StoreUnavailable.
         """
         plan = self._plans.get(pipeline)
         try:
@@ -69,6 +69,7 @@ class Executions(Operations):
         except PayloadError as error:
             raise InvalidInput(str(error), errors=error.errors) from error
         guard_bytes(body, self.settings)
+        await self._quota.take(tenant)
         # The digest tells a repeat from a conflict, which only a key can meet.
         digest = plan.input.digest(value, body) if key is not None else b""
         id_ = self._new_id()
