@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 TYPED := src $(wildcard examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test chaos demo bench bench-peers lock clean
+.PHONY: help setup check fix test chaos fuzz demo bench bench-peers lock clean
 
 help: ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test: setup ## run the tests; ARGS="-k word" goes to pytest
 
 chaos: setup ## the long form of what breaks: kills, restarts, cuts; ARGS="-k restarts"
 	$(BIN)/python -m pytest tests/chaos --long $(ARGS)
+
+fuzz: setup ## 10,000 requests against the API by its own description; ARGS="--cases 50000"
+	$(BIN)/python -m tests.fuzz.search $(ARGS)
 
 demo: setup ## a thousand payments through a kill; INPUT=FILE for your own
 	$(BIN)/python -m examples.csv_payments.demo $(if $(INPUT),--input $(INPUT))
