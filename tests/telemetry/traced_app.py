@@ -17,7 +17,7 @@ async def said(verdict: str) -> str:
 
 
 via = Webhook(
-    os.environ.get("PARTNER_URL", "http://127.0.0.1:1/checks"),
+    os.environ.get("PARTNER_URL", "http://127.0.0.1:8099/checks"),
     retry=Retry(50, first="50ms", longest="200ms"),
     trusted_network=True,
 )
