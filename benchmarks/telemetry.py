@@ -69,12 +69,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=5_000, help="executions a run")
+    parser.add_argument("--only", nargs="*", default=list(VARIANTS), help="some variants")
     parser.add_argument("--runs", type=int, default=5, help="runs of each variant")
     arguments = parser.parse_args()
-    taken: dict[str, list[Driven]] = {name: [] for name in VARIANTS}
+    variants = {name: VARIANTS[name] for name in ("off", *arguments.only)}
+    taken: dict[str, list[Driven]] = {name: [] for name in variants}
     with collector() as url:
         for _ in range(arguments.runs):
-            for name, settings in VARIANTS.items():
+            for name, settings in variants.items():
                 environment = {**settings, "OTEL_EXPORTER_OTLP_ENDPOINT": url}
                 taken[name].append(measured(arguments.n, environment))
     rates = {
@@ -86,7 +88,7 @@ def main() -> None:
         for name, runs in taken.items()
     }
     print(f"{'':14} {'a second':>9} {'':>6} {'cpu us':>8} {'':>6}")
-    for name in VARIANTS:
+    for name in variants:
         print(
             f"{name:14} {rates[name]:9,.0f} {rates[name] / rates['off']:6.2f}"
             f" {cpu[name]:8.0f} {cpu[name] / cpu['off']:6.2f}"

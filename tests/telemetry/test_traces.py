@@ -66,7 +66,7 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> Recording:
         exporter = InMemorySpanExporter()
         provider = TracerProvider(sampler=ParentBased(sampler), shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(exporter))
-        monkeypatch.setattr(traces, "provider_of", lambda _: (provider, False))
+        monkeypatch.setattr(traces, "provider_of", lambda **_: (provider, False))
         return Recorded(exporter)
 
     return start
@@ -175,6 +175,23 @@ async def test_what_is_not_sampled_is_neither_told_nor_stored(recording: Recordi
         assert await stored(app, execution.execution_id) is None
 
     assert recorded.spans() == []
+
+
+@pytest.mark.parametrize(("share", "recorded_spans"), [(0.0, 0), (1.0, 1)])
+async def test_the_share_that_begins_here(
+    recording: Recording, share: float, recorded_spans: int
+) -> None:
+    """The setting decides where a trace begins; what a caller has decided stays decided."""
+    recorded = recording()
+    app = app_of(orders, traces_share=share)
+    async with app.running():
+        await app.submit(orders, 1)
+        assert len(recorded.named("submit orders")) == recorded_spans
+        transport = httpx.ASGITransport(create_asgi(app))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            headers = {"traceparent": STRANGER}
+            await client.post("/pipeline/run-async", json=1, headers=headers)
+        assert len(recorded.named("submit orders")) == recorded_spans + 1
 
 
 async def test_the_callers_decision_is_taken_over(recording: Recording) -> None:

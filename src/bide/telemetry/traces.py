@@ -3,15 +3,16 @@
 An execution has one trace, from its submission to its end, however long it waits: each span is the
 child of what has moved the execution there, and that context lies in the store meanwhile
 (docs/decisions/0009-traces.md says why, and what is linked instead). Which traces are recorded is
-decided once, where they begin, by the program's sampler; what is not recorded is not stored, so
-nothing has to be decided, or carried, again.
+decided once, where they begin, by the setting or else by the provider's sampler; what is not
+recorded is not stored, so nothing has to be decided, or carried, again.
 
 A span holds ids, names and outcomes, and neither a payload nor what an exception says.
 """
 
 import logging
 import os
-from collections.abc import Generator, Mapping
+import random
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager as ContextManager
 from contextlib import contextmanager, nullcontext
 
@@ -21,7 +22,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -37,12 +38,11 @@ _HEADERS = ("traceparent", "tracestate")
 _NOTHING: ContextManager[None] = nullcontext()
 
 
-def provider_of(share: float | None) -> tuple[trace.TracerProvider, bool]:
+def provider_of(*, is_decided: bool) -> tuple[trace.TracerProvider, bool]:
     """The program's own provider, else one by `OTEL_*` that sends to an OTLP endpoint over HTTP.
 
     Args:
-        share: of the traces that begin here, so many are recorded, 0 to 1; None: as
-            `OTEL_TRACES_SAMPLER` says.
+        is_decided: which traces begin here was decided already; else `OTEL_TRACES_SAMPLER` says.
 
     Returns:
         The provider, and whether it was made here and is to be shut down with the app.
@@ -54,7 +54,7 @@ def provider_of(share: float | None) -> tuple[trace.TracerProvider, bool]:
 
     names = {} if "OTEL_SERVICE_NAME" in os.environ else {SERVICE_NAME: "bide"}
     provider = TracerProvider(
-        sampler=None if share is None else ParentBased(TraceIdRatioBased(share)),
+        sampler=ParentBased(ALWAYS_ON) if is_decided else None,
         resource=Resource.create(names),
         shutdown_on_exit=False,
     )
@@ -67,8 +67,17 @@ class OtelTracing:
 
     is_on = True
 
-    def __init__(self, share: float | None = None) -> None:
-        self._provider, self._is_own = provider_of(share)
+    def __init__(
+        self, share: float | None = None, chance: Callable[[], float] = random.random
+    ) -> None:
+        """Take the program's provider, or make one.
+
+        `share` of the traces that begin here are begun, by `chance`, which gives numbers from 0 to
+        1: what is left out then costs no span. None leaves it all to the provider's sampler.
+        """
+        self._share = share
+        self._chance = chance
+        self._provider, self._is_own = provider_of(is_decided=share is not None)
         self._tracer = self._provider.get_tracer("bide")
 
     def arriving(self, headers: Mapping[bytes, bytes]) -> ContextManager[None]:
@@ -84,6 +93,9 @@ class OtelTracing:
 
     def submitting(self, pipeline: str, execution: ExecutionId) -> Traced:
         """The submission: the root, unless the caller is in a trace."""
+        begins = not trace.get_current_span().get_span_context().is_valid
+        if begins and self._share is not None and self._chance() >= self._share:
+            return UNTRACED
         about = {"bide.pipeline": pipeline, "bide.execution.id": format_execution(execution)}
         return self._begun(f"submit {pipeline}", SpanKind.PRODUCER, None, about)
 
