@@ -62,7 +62,7 @@ def _sqlite_texts() -> dict[str, str]:
 
 
 #: Where the PostgreSQL store looks its statements up.
-_POSTGRES = (reads.READS, writer.LOCKS, store._UPKEEP, writer._WRITES._texts)
+_POSTGRES = (reads.READS, writer.LOCKS, store._UPKEEP, writer._WRITES.texts)
 
 
 def _postgres_texts() -> dict[str, str]:

@@ -45,6 +45,8 @@ class Connection(Protocol):
 
     async def fetchval(self, query: str, *args: Any) -> Any: ...
 
+    async def prepare(self, query: str) -> object: ...
+
     async def add_listener(self, channel: str, callback: Callable[..., None]) -> None: ...
 
     def add_termination_listener(self, callback: Callable[[Any], None]) -> None: ...
@@ -95,6 +97,8 @@ async def connect(url: str, *, prepare: bool = True) -> Connection:
 
 def is_expected(error: BaseException) -> bool:
     """True for what goes wrong with a server or on the way to it, and not in this program."""
+    if type(error).__name__ == "InterfaceError":
+        return "closed" in str(error)  # others say that the driver was misused
     from_driver = type(error).__module__.partition(".")[0] == "asyncpg"
     return from_driver or isinstance(error, OSError | TimeoutError)
 

@@ -8,8 +8,7 @@ select greatest(
 ) from bide.clock c
 
 -- name: lock_correlations
--- rows: tenant text, key text, scope text
-select {correlations l} from :rows
+select {correlations l} from unnest($1::bide.correlation_key[]) n
 cross join lateral (
     select * from bide.correlations c
     where c.tenant = n.tenant and c.key = n.key and c.scope = n.scope
@@ -17,9 +16,8 @@ cross join lateral (
 ) l
 
 -- name: read_keys
--- rows: tenant text, pipeline text, key text
 -- Such a row is made once and never changed; who makes it at the same time is told by the insert.
-select {submit_keys l} from :rows
+select {submit_keys l} from unnest($1::bide.submit_key[]) n
 cross join lateral (
     select * from bide.submit_keys k
     where k.tenant = n.tenant and k.pipeline = n.pipeline and k.key = n.key
@@ -27,32 +25,28 @@ cross join lateral (
 ) l
 
 -- name: current_units
--- rows: id uuid
-select e.id, e.units from :rows
+select e.id, e.units from unnest($1::uuid[]) n (id)
 cross join lateral (
     select id, units, resumed from bide.executions e where e.id = n.id offset 0
 ) e
 where e.units > e.resumed
 
 -- name: lock_units
--- rows: execution uuid, number int4
-select {units l} from :rows
+select {units l} from unnest($1::bide.unit_key[]) n
 cross join lateral (
     select * from bide.units u where u.execution = n.execution and u.number = n.number
     offset 0 for update
 ) l
 
 -- name: read_units
--- rows: execution uuid, number int4
-select {units l} from :rows
+select {units l} from unnest($1::bide.unit_key[]) n
 cross join lateral (
     select * from bide.units u where u.execution = n.execution and u.number = n.number offset 0
 ) l
 
 -- name: read_interactions
--- rows: execution uuid, unit int4, item int4, generation int4
 -- Without a lock of their own: whoever changes an interaction holds its unit.
-select {interactions l|request=null,answer=null,output=null} from :rows
+select {interactions l|request=null,answer=null,output=null} from unnest($1::bide.interaction_key[]) n
 cross join lateral (
     select * from bide.interactions i
     where i.execution = n.execution and i.unit = n.unit and i.item = n.item
@@ -61,9 +55,8 @@ cross join lateral (
 ) l
 
 -- name: read_dispatches
--- rows: execution uuid, unit int4, item int4, generation int4
 -- Without a lock of their own, like their interactions.
-select {dispatches l} from :rows
+select {dispatches l} from unnest($1::bide.interaction_key[]) n
 cross join lateral (
     select * from bide.dispatches d
     where d.execution = n.execution and d.unit = n.unit and d.item = n.item
@@ -72,8 +65,7 @@ cross join lateral (
 ) l
 
 -- name: read_requests
--- rows: execution uuid, unit int4, item int4, generation int4
-select {interactions l} from :rows
+select {interactions l} from unnest($1::bide.interaction_key[]) n
 cross join lateral (
     select * from bide.interactions i
     where i.execution = n.execution and i.unit = n.unit and i.item = n.item
@@ -106,8 +98,7 @@ cross join lateral (
 order by n.place
 
 -- name: read_items
--- rows: execution uuid, unit int4, first int8, stop int8
-select {interactions l} from :rows
+select {interactions l} from unnest($1::bide.item_range[]) n
 cross join lateral (
     select * from bide.interactions i
     where i.execution = n.execution and i.unit = n.unit and i.item >= n.first and i.item < n.stop
@@ -116,26 +107,23 @@ cross join lateral (
 ) l
 
 -- name: lock_executions
--- rows: id uuid
-select {executions l} from :rows
+select {executions l} from unnest($1::uuid[]) n (id)
 cross join lateral (
     select * from bide.executions e where e.id = n.id offset 0 for update
 ) l
 
 -- name: read_inputs
--- rows: execution uuid
-select l.execution, l.body from :rows
+select l.execution, l.body from unnest($1::uuid[]) n (execution)
 cross join lateral (
     select * from bide.inputs i where i.execution = n.execution offset 0
 ) l
 
 -- name: read_answers
--- rows: execution uuid, unit int4
 -- Of units with one interaction; a second asking of it counts where the first gave nothing.
-select l.execution, l.body from :rows
+select l.execution, l.body from unnest($1::bide.unit_key[]) n
 cross join lateral (
     select i.execution, coalesce(i.output, i.answer) as body from bide.interactions i
-    where i.execution = n.execution and i.unit = n.unit and i.item = 0
+    where i.execution = n.execution and i.unit = n.number and i.item = 0
         and coalesce(i.output, i.answer) is not null
     offset 0
 ) l
@@ -177,9 +165,8 @@ update bide.dispatches d set route = $3
 where d.execution = $1 and d.unit = $2 and d.due_at is not null
 
 -- name: renew
--- rows: id uuid, fence int4
 with held as (
-    select l.id, l.fence from :rows
+    select l.id, l.fence from unnest($1::bide.lease[]) n
     cross join lateral (
         select e.id, e.fence from bide.executions e
         where e.id = n.id and e.fence = n.fence and e.status = 2
@@ -187,5 +174,5 @@ with held as (
     ) l
 )
 -- As in writes.sql, no merge join can be made of this comparison.
-update bide.executions e set due_at = $3 from held h where e.id = any (array[h.id])
+update bide.executions e set due_at = $2 from held h where e.id = any (array[h.id])
 returning e.id, e.fence

@@ -182,8 +182,7 @@ class PostgresStore(Reads):
 
         async def work(transaction: Transaction) -> list[bool]:
             now = await transaction.now()
-            ids, fences = zip(*sorted(leases), strict=True)
-            found = await transaction.fetch(LOCKS["renew"], ids, fences, now + lease_ms)
+            found = await transaction.fetch(LOCKS["renew"], sorted(leases), now + lease_ms)
             if found:
                 await transaction.write([], now)
             kept = {LeaseKey(*row) for row in found}
@@ -280,7 +279,7 @@ class PostgresStore(Reads):
 
         async def work(transaction: Transaction) -> int:
             now = await transaction.now()
-            forgotten = await transaction.fetch(_UPKEEP["forget_keys"], *zip(*old, strict=True))
+            forgotten = await transaction.fetch(_UPKEEP["forget_keys"], old)
             await transaction.write([], now)
             return len(forgotten)
 

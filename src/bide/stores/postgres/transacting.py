@@ -170,7 +170,7 @@ async def _load(transaction: Transaction, needs: Needs) -> Rows:
             dispatch = dispatch_of(row)
             rows.dispatches.load(dispatch.id, dispatch)
     if needs.executions:
-        for row in await transaction.read("lock_executions", _keys(needs.executions)):
+        for row in await transaction.read("lock_executions", sorted(needs.executions)):
             rows.executions.load(row[0], execution_of(row))
     _check_units(rows, needs.current_unit_of)
     return rows
@@ -182,7 +182,7 @@ async def _concerned_units(transaction: Transaction, needs: Needs) -> set[UnitId
     """
     if not needs.current_unit_of:
         return needs.units
-    found = await transaction.read("current_units", _keys(needs.current_unit_of))
+    found = await transaction.read("current_units", sorted(needs.current_unit_of))
     return needs.units | {UnitId(row[0], row[1]) for row in found}
 
 
@@ -216,7 +216,7 @@ async def _load_interactions(transaction: Transaction, rows: Rows, needs: Needs)
         if (unit := rows.units.get(unit_id)) is not None and unit.appended > first
     ]
     if ranges:
-        found += await transaction.fetch(LOCKS["read_items"], *zip(*ranges, strict=True))
+        found += await transaction.fetch(LOCKS["read_items"], ranges)
     for row in found:
         interaction = interaction_of(row)
         rows.interactions.load(interaction.id, interaction)
@@ -226,7 +226,7 @@ async def _bodies(
     transaction: Transaction, rows: Rows, claimed: Sequence[Execution]
 ) -> dict[ExecutionId, bytes]:
     """What the segments start from: inputs, and answers of units with one interaction."""
-    starting = [(each.id,) for each in claimed if not each.resumed]
+    starting = [each.id for each in claimed if not each.resumed]
     resuming = [
         UnitId(each.id, each.resumed)
         for each in claimed
@@ -238,10 +238,6 @@ async def _bodies(
     if resuming:
         found += await transaction.read("read_answers", resuming)
     return {ExecutionId(row[0]): row[1] for row in found}
-
-
-def _keys(ids: Iterable[ExecutionId]) -> list[tuple[ExecutionId]]:
-    return [(id_,) for id_ in sorted(ids)]
 
 
 # --- writing ------------------------------------------------------------------------------------

@@ -106,8 +106,7 @@ where (k.tenant, k.pipeline, k.key) > ($1, $2, $3)
 order by k.tenant, k.pipeline, k.key limit $4
 
 -- name: forget_keys
--- rows: tenant text, pipeline text, key text
-delete from bide.submit_keys k using :rows
+delete from bide.submit_keys k using unnest($1::bide.submit_key[]) n
 where k.tenant = any (array[n.tenant]) and k.pipeline = n.pipeline and k.key = n.key
     and not exists (select from bide.executions e where e.id = any (array[k.execution]))
 returning 1

@@ -30,12 +30,13 @@ from bide.stores.faults import CommitLost, Faults
 from bide.stores.isolate import DataError
 from bide.stores.postgres.complaints import explained, refused_value, state_of
 from bide.stores.postgres.connection import FOR_TRANSACTION, Connection, is_expected
-from bide.stores.postgres.statements import Batch, Batches, columns_of, load
+from bide.stores.postgres.statements import Batch, Batches, load, types_used
 
 T = TypeVar("T")
 
 LOCKS = load("locks.sql")
 _WRITES = Batches("writes.sql")
+_TYPES = types_used([*LOCKS.values(), *_WRITES.texts.values()])
 
 #: In the transaction and not on the connection, which a pooler may share.
 BEGIN = f"begin; {FOR_TRANSACTION} set local idle_in_transaction_session_timeout = '30s'"
@@ -71,10 +72,10 @@ class Transaction:
         self._mark = mark
         self.wrote = False
 
-    async def read(self, name: str, rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
-        """Run a statement of `locks.sql` over whole keys, at least one: a row for each that is there."""
-        found = await self._db.fetch(LOCKS[name], *zip(*rows, strict=True))
-        assert len(found) <= len(rows), f"{name}: {len(found)} rows for {len(rows)} keys"
+    async def read(self, name: str, keys: Sequence[Any]) -> list[Sequence[Any]]:
+        """Run a statement of `locks.sql` over whole keys: a row for each that is there."""
+        found = await self._db.fetch(LOCKS[name], keys)
+        assert len(found) <= len(keys), f"{name}: {len(found)} rows for {len(keys)} keys"
         return found
 
     async def fetch(self, text: str, *args: Any) -> list[Sequence[Any]]:
@@ -98,7 +99,7 @@ class Transaction:
         self.wrote = True
         marked = [*batches, Batch("mark", [(*self._mark, now)])]
         text = _WRITES.combined(tuple(batch.name for batch in marked))
-        [written] = await self._db.fetch(text, *columns_of(marked))
+        [written] = await self._db.fetch(text, *(batch.rows for batch in marked))
         for batch, count in zip(marked, written, strict=True):
             if count != len(batch.rows):
                 raise Race(f"{batch.name}: {count} of {len(batch.rows)} rows")
@@ -195,6 +196,7 @@ class Lane:
         if self._db is None or self._db.is_closed():
             try:
                 self._db = await self._connect()
+                await self._db.prepare(_TYPES)
             except BaseException as error:
                 if is_expected(error):
                     raise explained(error, self._label) from error
