@@ -10,6 +10,7 @@ import pytest
 
 from bide import App, Await, Context, DefinitionError, Execution, Inbox, Many, Pipeline
 from bide.app.blocking import BlockingApp, BlockingExecution
+from tests.servers.postgres import PostgresServer
 
 Apps = Callable[..., App]
 
@@ -63,7 +64,16 @@ def test_it_opens_at_the_first_use_and_again_after_a_stop(shared: str) -> None:
     app.stop()
 
 
-VERBS = ["submit", "execution", "pending", "complete", "complete_many", "fail", "status"]
+def test_a_script_brings_a_servers_tables_up_to_date(postgres_server: PostgresServer) -> None:
+    """Without an event loop, too, an empty database is made ready and then used."""
+    with postgres_server.database() as url:
+        app = App(counting, store=url).blocking()
+        app.migrate()
+        with app:
+            assert app.submit(counting, 2).result(timeout=20) == [0, 1]
+
+
+VERBS = ["migrate", "submit", "execution", "pending", "complete", "complete_many", "fail", "status"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

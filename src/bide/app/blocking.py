@@ -171,6 +171,10 @@ class BlockingApp:
         """Close it; the next call opens it again."""
         self._portal.close()
 
+    def migrate(self) -> None:
+        """Bring the store's tables up to date, before it is opened here; see `App.migrate`."""
+        asyncio.run(self._portal.app.migrate())
+
     def __enter__(self) -> Self:
         """Open it for the body of the `with`."""
         self.start()
