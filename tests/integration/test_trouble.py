@@ -12,6 +12,7 @@ from bide import App, Await, Inbox, Pipeline, StoreUnavailable
 from bide.engine.fold import Transacted
 from bide.engine.moves import Handover, Move
 from bide.runtime.committer import Committer
+from bide.settings import Settings
 from bide.stores.memory import MemoryStore
 from tests.integration.support import Gate, eventually, quick
 
@@ -23,12 +24,17 @@ def faults_of(app: App) -> Any:
     return app._open.store.faults  # type: ignore[attr-defined]  # the store of these tests is SQLite
 
 
+def alone() -> Settings:
+    """Settings under which the next commit is the test's own: no sweep makes one in between."""
+    return quick(sweep_interval_ms=3_600_000)
+
+
 # --- a store that fails -------------------------------------------------------------------------
 
 
 async def test_a_failed_commit_is_told_and_nothing_was_stored(shared: str) -> None:
     """Submit and complete raise StoreUnavailable; the same call again succeeds."""
-    async with App(asking, store=shared, settings=quick()).running() as app:
+    async with App(asking, store=shared, settings=alone()).running() as app:
         faults_of(app).fail_next_commit(after=False)
         with pytest.raises(StoreUnavailable, match="was lost"):
             await app.submit(asking, 1, idempotency_key="k")
@@ -46,7 +52,7 @@ async def test_a_failed_commit_is_told_and_nothing_was_stored(shared: str) -> No
 
 async def test_an_unknown_outcome_is_looked_up(shared: str) -> None:
     """A commit whose outcome was lost after it took place is answered as what it was."""
-    async with App(asking, store=shared, settings=quick()).running() as app:
+    async with App(asking, store=shared, settings=alone()).running() as app:
         faults_of(app).fail_next_commit(after=True)
         execution = await app.submit(asking, 1, idempotency_key="k")
         assert not execution.duplicate
@@ -201,9 +207,10 @@ async def test_a_file_that_vanishes_while_it_is_open(tmp_path: Path) -> None:
 async def test_clocks_that_differ_are_told(shared: str, ahead_ms: int, words: str) -> None:
     """Where this machine's clock is not the store's, readiness warns and says by how much."""
     async with App(asking, store=shared, settings=quick()).running() as app:
-        clock = app.service._clock
+        health = app._open.health
+        clock = health._clock
         sound = {check.name: check for check in await app.service.checks()}["clock"]
-        app.service._clock = lambda: clock() + ahead_ms
+        health._clock = lambda: clock() + ahead_ms
 
         skewed = {check.name: check for check in await app.service.checks()}["clock"]
 

@@ -50,6 +50,7 @@ _TABLES = {
     "journal": "execution",
     "rejects": "execution",
     "refusals": "execution",
+    "traces": "execution",
 }
 #: In the middle of the ids of a test, so that most tests have rows on both sides.
 _BETWEEN = UUID(bytes=compose_execution_id(FakeClock()(), 3, 0))
