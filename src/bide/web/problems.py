@@ -127,13 +127,20 @@ def malformed(message: str, path: str = "") -> Refused:
 
 
 def problem(code: str, detail: str, *, instance: str, errors: Sequence[FieldError] = ()) -> Problem:
-    """Write one problem; `code` must be in the table."""
+    """Write one problem; `code` must be in the table.
+
+    A detail may quote what was sent, and somebody may send a token in the place of an id.
+    """
     status, title = PROBLEMS[code]
+    detail = redact(detail)
     body = Problem(
         type=TYPE_BASE + code, title=title, status=status, detail=detail, instance=instance
     )
     if errors:
-        body["errors"] = list(errors)
+        body["errors"] = [
+            FieldError(path=redact(each["path"]), message=redact(each["message"]))
+            for each in errors
+        ]
     return body
 
 

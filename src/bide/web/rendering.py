@@ -24,6 +24,7 @@ from bide.runtime.views import (
     TimelineEntry,
     UnitView,
 )
+from bide.security.redaction import redact
 from bide.web.schemas import (
     AuditBody,
     CheckBody,
@@ -90,9 +91,9 @@ def raw(
 
 
 def receipt(of: Receipt) -> ReceiptBody:
-    """What became of a completion."""
+    """What became of a completion; its id is as it was given, and may be a token in the wrong place."""
     return {
-        "interactionId": of.interaction_id,
+        "interactionId": redact(of.interaction_id),
         "executionId": of.execution_id,
         "stepId": of.step_id,
         "status": of.status,
