@@ -9,8 +9,6 @@ import pytest
 from bide.wiring import store_of
 from tests.servers.postgres import PostgresServer
 
-pytest_plugins = ["tests.planted"]
-
 # Its asserts are in a package that is not a test module; a failing one has to say what it saw.
 pytest.register_assert_rewrite("bide.testing.store_contract")
 

@@ -1,12 +1,14 @@
 """No test's output shows a token or a key: a plugin that looks at what every test wrote.
 
+    make test ARGS="-p tests.planted"
+
 Tokens, API keys and webhook secrets have forms of their own, so each of those that the suite makes
 is a planted one. What a test prints, logs or raises is searched for them, and so is every log file
 of a process that a test started.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -26,14 +28,16 @@ def shown(text: str) -> str | None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Fail a test whose output holds a secret."""
-    report: pytest.TestReport = yield  # type: ignore[misc, assignment]  # a wrapper is sent its result
+    report = yield
     for name, text in report.sections:
         if secret := shown(text):
             report.outcome = "failed"
             report.longrepr = f"{name} of {item.nodeid} shows a secret: {secret}"
-    return report  # type: ignore[return-value]
+    return report
 
 
 @pytest.hookimpl(trylast=True)
