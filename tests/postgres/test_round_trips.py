@@ -14,7 +14,7 @@ from bide.testing.store_contract import StoreFactory
 from bide.testing.store_contract.harness import Driver, answer, asking, boundary
 
 #: `docs/explanation/scaling.md` counts with them.
-_AT_MOST = {"submit": 6, "claim": 6, "park": 5, "admit": 7, "finish": 5}
+_AT_MOST = {"submit": 5, "claim": 6, "park": 4, "admit": 6, "finish": 4}
 
 
 class Counted:

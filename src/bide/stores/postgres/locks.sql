@@ -107,10 +107,18 @@ cross join lateral (
 ) l
 
 -- name: lock_executions
+-- They come last, so the time is read here: in a row behind theirs, when all of them are locked.
 select {executions l} from unnest($1::uuid[]) n (id)
 cross join lateral (
     select * from bide.executions e where e.id = n.id offset 0 for update
 ) l
+union all
+select {executions t|*=null,due_at=t.now} from (
+    select greatest(
+        coalesce($2::int8, (extract(epoch from clock_timestamp()) * 1000)::int8), c.last_value
+    ) as now
+    from bide.clock c
+) t
 
 -- name: read_inputs
 select l.execution, l.body from unnest($1::uuid[]) n (execution)

@@ -2,7 +2,8 @@
 
 A line `-- name: words` opens a statement. `{table alias}` stands for that table's columns in the
 order of its record (`bide.stores.rows`), each with the alias before it; an entry after a bar names
-what stands in a column's place: `{interactions i|request=null}`. `{table}` stands for the bare names.
+what stands in a column's place: `{interactions i|request=null}`, with `*` for all that are not named.
+`{table}` stands for the bare names.
 """
 
 import re
@@ -33,7 +34,8 @@ def _columns(match: re.Match[str]) -> str:
     if alias is None:
         return ", ".join(COLUMNS[table])
     others = dict(part.strip().split("=") for part in instead.split(",")) if instead else {}
-    return ", ".join(others.get(column, f"{alias}.{column}") for column in COLUMNS[table])
+    rest = others.get("*")
+    return ", ".join(others.get(name, rest or f"{alias}.{name}") for name in COLUMNS[table])
 
 
 class Batch(NamedTuple):

@@ -157,9 +157,12 @@ class PostgresStore(Reads):
 
         async def either() -> Transacted:
             try:
-                return await self._run(whole)
+                made = await self._run(whole)
             except DataError:
-                return await self._run(apart)
+                made = await self._run(apart)
+            if made.executions:
+                self._notifier.tell()
+            return made
 
         if not moves:
             return Transacted([], [], 0, [])
@@ -310,9 +313,7 @@ class PostgresStore(Reads):
         """Do `work` on a lane that is free."""
         async with self._turn:
             lane = next(lane for lane in self._lanes if lane.is_free)
-            result = await lane.run(work)
-        self._notifier.tell()
-        return result
+            return await lane.run(work)
 
     async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
         """Do `work` to its end, also when whoever waits for it goes away."""

@@ -46,8 +46,7 @@ async def make(
     Raises:
         Race: another transaction has come between.
     """
-    rows = await _load(transaction, needs_of(moves))
-    now = await transaction.now()
+    rows, now = await _load(transaction, needs_of(moves))
     made = fold(moves, rows, now, handover)
     await write(transaction, rows, now)
     return made
@@ -152,8 +151,8 @@ async def write(transaction: Transaction, rows: Rows, now: int) -> None:
 # --- reading ------------------------------------------------------------------------------------
 
 
-async def _load(transaction: Transaction, needs: Needs) -> Rows:
-    """Lock and read what the moves concern, in the one lock order."""
+async def _load(transaction: Transaction, needs: Needs) -> tuple[Rows, int]:
+    """Lock and read what the moves concern, in the one lock order; and the time once that is done."""
     rows = Rows()
     if needs.correlations:
         for row in await transaction.read("lock_correlations", sorted(needs.correlations)):
@@ -169,11 +168,11 @@ async def _load(transaction: Transaction, needs: Needs) -> Rows:
         for row in await transaction.read("read_dispatches", sent):
             dispatch = dispatch_of(row)
             rows.dispatches.load(dispatch.id, dispatch)
-    if needs.executions:
-        for row in await transaction.read("lock_executions", sorted(needs.executions)):
-            rows.executions.load(row[0], execution_of(row))
+    executions, now = await transaction.lock_executions(sorted(needs.executions))
+    for execution in executions:
+        rows.executions.load(execution.id, execution)
     _check_units(rows, needs.current_unit_of)
-    return rows
+    return rows, now
 
 
 async def _concerned_units(transaction: Transaction, needs: Needs) -> set[UnitId]:

@@ -25,12 +25,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from bide.errors import StoreUnavailable
+from bide.model.ids import ExecutionId
+from bide.model.records import Execution
 from bide.spi.clock import Clock
 from bide.stores.faults import CommitLost, Faults
 from bide.stores.isolate import DataError
 from bide.stores.postgres.complaints import explained, refused_value, state_of
 from bide.stores.postgres.connection import FOR_TRANSACTION, Connection, is_expected
 from bide.stores.postgres.statements import Batch, Batches, load, types_used
+from bide.stores.rows import COLUMNS, execution_of
 
 T = TypeVar("T")
 
@@ -40,6 +43,8 @@ _TYPES = types_used([*LOCKS.values(), *_WRITES.texts.values()])
 
 #: In the transaction and not on the connection, which a pooler may share.
 BEGIN = f"begin; {FOR_TRANSACTION} set local idle_in_transaction_session_timeout = '30s'"
+
+_DUE_AT = COLUMNS["executions"].index("due_at")
 
 _READ_MARK = """
 insert into bide.writers values ($1, 0, 0)
@@ -88,7 +93,15 @@ class Transaction:
 
     async def now(self) -> int:
         """The store's time; to be read when all that is concerned is locked."""
-        return int(await self._db.fetchval(LOCKS["now"], self._clock() if self._clock else None))
+        return int(await self._db.fetchval(LOCKS["now"], self._wall_clock()))
+
+    async def lock_executions(self, ids: Sequence[ExecutionId]) -> tuple[list[Execution], int]:
+        """Lock and read executions, and give the store's time once they are locked."""
+        *rows, last = await self._db.fetch(LOCKS["lock_executions"], ids, self._wall_clock())
+        return [execution_of(row) for row in rows], int(last[_DUE_AT])
+
+    def _wall_clock(self) -> int | None:
+        return self._clock() if self._clock else None
 
     async def write(self, batches: Sequence[Batch], now: int) -> None:
         """Write rows, with the mark of this commit.
