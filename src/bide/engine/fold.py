@@ -7,7 +7,7 @@ A worker may come with a `Handover`: then what becomes ready in the batch is cla
 as long as it has room and can run it, and the outcome carries the claim.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, get_args
 
 from bide.engine.decision import Decision
@@ -172,13 +172,29 @@ def fold_dispatches(
     return claimed
 
 
+def starts_of(
+    rows: Rows, executions: Iterable[Execution]
+) -> tuple[list[ExecutionId], list[UnitId]]:
+    """Where a store finds what claimed executions start from: those whose input it is, and the
+    units of one interaction whose answer it is. The answers of a stream are read in pages.
+    """
+    starting: list[ExecutionId] = []
+    resuming: list[UnitId] = []
+    for execution in executions:
+        base = UnitId(execution.id, execution.resumed)
+        if not execution.resumed:
+            starting.append(execution.id)
+        elif (unit := rows.units.get(base)) is not None and not unit.per_item:
+            resuming.append(base)
+    return starting, resuming
+
+
 def claims_of(
     rows: Rows, executions: Sequence[Execution], bodies: Mapping[ExecutionId, bytes]
 ) -> list[Claimed]:
     """Join claimed executions with what their segments start from.
 
-    `bodies` holds the input of those at their start, and the answer of those that resume from a
-    unit of one interaction.
+    `bodies` holds what `starts_of` tells to read.
     """
     claimed: list[Claimed] = []
     for execution in executions:

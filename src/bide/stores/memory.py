@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec.structs import astuple
 
 from bide.engine.dispatching import DispatchOffer, RouteOffer
-from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches
+from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches, starts_of
 from bide.engine.moves import Claimed, Handover, Move, ToSend
 from bide.engine.rows import Key, Needs, Rows
 from bide.engine.rules import needs_of
@@ -287,19 +287,14 @@ class MemoryStore:
                     rows.units.load(unit.id, unit)
         claimed = fold_claims(offer, due, rows, now)
         self.data.write(rows)
-        bodies = {execution.id: self._body(execution) for execution in claimed}
-        known = {id: body for id, body in bodies.items() if body is not None}
-        return claims_of(rows, claimed, known)
-
-    def _body(self, execution: Execution) -> bytes | None:
-        """What the segment starts from: the input, or the one answer; a stream's are paged."""
-        if execution.resumed == 0:
-            return self.data.inputs[execution.id]
-        base = self.data.units[UnitId(execution.id, execution.resumed)]
-        if base.per_item:
-            return None
-        [only] = self.data.interactions_of(base.id)
-        return taken(only)
+        starting, resuming = starts_of(rows, claimed)
+        bodies = {id: self.data.inputs[id] for id in starting}
+        for base in resuming:
+            [only] = self.data.interactions_of(base)
+            body = taken(only)
+            if body is not None:
+                bodies[base.execution] = body
+        return claims_of(rows, claimed, bodies)
 
     async def claim_dispatches(self, offer: DispatchOffer) -> list[ToSend]:
         """Claim what is due to be sent."""

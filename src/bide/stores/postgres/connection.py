@@ -7,15 +7,13 @@ asyncpg is imported in this module alone; the rest of the store knows the `Conne
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from importlib import resources
 from typing import Any, Protocol, cast
 
 from bide.errors import StoreUnavailable
+from bide.stores.migrating import migrations_in
 
-_MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 #: Any number that no other program is likely to lock by.
 _MIGRATION_LOCK = 0x62696465
 _CONNECT_TIMEOUT_S = 10
@@ -162,13 +160,7 @@ class Pool:
 
 def migrations() -> list[tuple[int, str]]:
     """All migrations of this release, in order."""
-    folder = resources.files(f"{__package__}.migrations")
-    found = [
-        (int(match[1]), file.read_text("utf-8"))
-        for file in folder.iterdir()
-        if (match := _MIGRATION.fullmatch(file.name))
-    ]
-    return sorted(found)
+    return migrations_in(f"{__package__}.migrations")
 
 
 async def schema_version(db: Connection) -> int:

@@ -5,7 +5,7 @@ from operator import itemgetter
 from typing import Any
 
 from bide.engine.dispatching import DispatchOffer
-from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches
+from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches, starts_of
 from bide.engine.moves import Claimed, Handover, Move, ToSend
 from bide.engine.rows import Needs, Rows, Table
 from bide.engine.rules import needs_of
@@ -224,13 +224,8 @@ async def _load_interactions(transaction: Transaction, rows: Rows, needs: Needs)
 async def _bodies(
     transaction: Transaction, rows: Rows, claimed: Sequence[Execution]
 ) -> dict[ExecutionId, bytes]:
-    """What the segments start from: inputs, and answers of units with one interaction."""
-    starting = [each.id for each in claimed if not each.resumed]
-    resuming = [
-        UnitId(each.id, each.resumed)
-        for each in claimed
-        if (unit := rows.units.get(UnitId(each.id, each.resumed))) and not unit.per_item
-    ]
+    """What the segments start from."""
+    starting, resuming = starts_of(rows, claimed)
     found: list[Sequence[Any]] = []
     if starting:
         found += await transaction.read("read_inputs", starting)

@@ -4,14 +4,13 @@
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 import os
-import re
-from importlib import resources
 from pathlib import Path
 
 import apsw
 
 from bide.errors import StoreUnavailable
 from bide.spi.store import Schema
+from bide.stores.migrating import migrations_in
 
 #: How long a statement waits for another process's commit; the turnstile keeps it far below.
 BUSY_TIMEOUT_MS = 10_000
@@ -19,7 +18,6 @@ _CACHE_STATEMENTS = 512
 _WAL_PAGES = 4_000
 _FIXED = (3, 51, 3)
 _FIXED_BEFORE = ((3, 50, 7), (3, 44, 6))
-_MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 
 
 def check_version(version: str | None = None) -> None:
@@ -115,13 +113,7 @@ def schema_of(path: str) -> Schema:
 
 def migrations() -> list[tuple[int, str]]:
     """All migrations of this release, in order."""
-    folder = resources.files(f"{__package__}.migrations")
-    found = [
-        (int(match[1]), file.read_text("utf-8"))
-        for file in folder.iterdir()
-        if (match := _MIGRATION.fullmatch(file.name))
-    ]
-    return sorted(found)
+    return migrations_in(f"{__package__}.migrations")
 
 
 def _migrate(db: apsw.Connection) -> None:

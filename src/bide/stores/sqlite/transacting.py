@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import apsw
 
 from bide.engine.dispatching import DispatchOffer, RouteOffer
-from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches
+from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches, starts_of
 from bide.engine.moves import Claimed, Handover, Move, ToSend
 from bide.engine.rows import Needs, Rows, Table
 from bide.engine.rules import needs_of
@@ -205,18 +205,12 @@ def _unless_known(known: Mapping[K, R], table: Table[K, R], ids: Iterable[K]) ->
 def _bodies(
     db: apsw.Connection, rows: Rows, claimed: Sequence[Execution]
 ) -> dict[ExecutionId, bytes]:
-    """What the segments start from: inputs, and answers of units with one interaction."""
-    starting = [(each.id,) for each in claimed if not each.resumed]
-    resuming = [
-        UnitId(each.id, each.resumed)
-        for each in claimed
-        if (unit := rows.units.get(UnitId(each.id, each.resumed))) and not unit.per_item
+    """What the segments start from."""
+    starting, resuming = starts_of(rows, claimed)
+    found = [
+        *for_rows(db, "read_inputs", [(id_,) for id_ in starting]),
+        *for_rows(db, "read_answers", resuming),
     ]
-    found: list[Row] = []
-    if starting:
-        found += for_rows(db, "read_inputs", starting)
-    if resuming:
-        found += for_rows(db, "read_answers", resuming)
     return {ExecutionId(execution): body for execution, body in found}
 
 
