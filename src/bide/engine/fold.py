@@ -8,7 +8,7 @@ as long as it has room and can run it, and the outcome carries the claim.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, get_args
+from typing import NamedTuple, cast, get_args
 
 from bide.engine.decision import Decision
 from bide.engine.dispatching import DispatchOffer, decide_claim_dispatch, followed
@@ -76,7 +76,7 @@ def fold(moves: Sequence[Move], rows: Rows, now: int, handover: Handover | None)
             to_send += _keep_dispatches(decision, rows)
         rows.apply(decision)
         if decision.fact is not None and type(move) in _TRACED:
-            _leave_trace(move, decision, rows)
+            _leave_trace(cast("Traceable", move), decision, rows)
         outcomes.append(decision.outcome)
     return Transacted(
         outcomes, claims, left_ready, rows.executions.written(), to_send, rows.ended()
@@ -113,9 +113,8 @@ def _handed_over(
 _TRACED = frozenset(get_args(Traceable))
 
 
-def _leave_trace(move: Move, decision: Decision, rows: Rows) -> None:
+def _leave_trace(move: Traceable, decision: Decision, rows: Rows) -> None:
     """Let a traced execution go on in the trace of what has just moved it."""
-    assert isinstance(move, Traceable)
     execution, trace = decision.execution, move.trace
     if execution is not None and trace is not None:
         rows.traces.append(Trace(execution.id, execution.tenant, trace.parent, trace.state))
