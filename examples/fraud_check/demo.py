@@ -55,7 +55,7 @@ class Proof:
 
     def faults(self) -> list[str]:
         """Say what is not as it has to be; nothing for a good run."""
-        told = Counter(self.partner["receipts"])
+        told: Counter[str] = Counter(self.partner["receipts"])
         checks = {
             "an execution has no result, or a wrong one": self.as_decided != self.charges,
             "an execution did not finish exactly once": self.once != self.charges,

@@ -294,7 +294,8 @@ class PostgresStore(Reads):
         async def work(transaction: Transaction) -> int:
             now = await transaction.now()
             forgotten = await transaction.fetch(_UPKEEP["forget_audit"], before, limit)
-            await transaction.write([], now)
+            if forgotten:
+                await transaction.write([], now)
             return len(forgotten)
 
         return await self._shielded(self._run(work))
