@@ -93,6 +93,13 @@ STATES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+#: What would have it start processes for tables as small as these.
+_TEMPTING = """
+set parallel_setup_cost = 0; set parallel_tuple_cost = 0;
+set min_parallel_table_scan_size = 0; set min_parallel_index_scan_size = 0
+"""
+
+
 class Statement(NamedTuple):
     """A statement of the store, and where it stands."""
 
@@ -148,9 +155,13 @@ def nodes(plan: Plan) -> Iterator[tuple[Plan, Plan | None]]:
 
 
 def scans(plan: Plan) -> list[str]:
-    """Where a plan goes through a hot table, or a whole index of it, instead of looking keys up."""
+    """Where a plan goes through a hot table, or a whole index of it, instead of looking keys up, or
+    starts other processes.
+    """
     found: list[str] = []
     for node, above in nodes(plan):
+        if node["Node Type"].startswith("Gather"):
+            found.append(node["Node Type"])
         if node.get("Relation Name") not in HOT or not node["Node Type"].endswith("Scan"):
             continue
         # The first entry of an index is a look-up as well.
@@ -186,6 +197,7 @@ def planner(
         for statement in STATES[request.param]:
             db.execute(statement.encode())
         assert db.execute("show random_page_cost").fetchone() == ("4",)
+        db.execute(_TEMPTING.encode())
         db.execute(f"set {'; set '.join(PLANS)}".encode())
         yield Planner(db)
 

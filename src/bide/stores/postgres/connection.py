@@ -19,12 +19,13 @@ _MIGRATION_LOCK = 0x62696465
 _CONNECT_TIMEOUT_S = 10
 
 #: Each key is looked up in its index, whatever the planner believes of the tables' sizes; a plan is
-#: made once and kept.
+#: made once and kept; and nobody starts processes for a page of a list.
 PLANS = (
     "enable_seqscan = off",
     "enable_hashjoin = off",
     "enable_mergejoin = off",
     "enable_bitmapscan = off",
+    "max_parallel_workers_per_gather = 0",
     "plan_cache_mode = force_generic_plan",
     "jit = off",
 )
