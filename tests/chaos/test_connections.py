@@ -7,13 +7,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from bide import CompletionConflict, StoreUnavailable
 from tests.chaos.clients import Clients
 from tests.chaos.conftest import Scale, shop_at
 from tests.chaos.fleet import Fleet
 from tests.chaos.proof import prove, until_all_succeeded
+from tests.chaos.shop import Decision, Order, decide, orders
 from tests.chaos.test_workers import SETTINGS
 from tests.servers.postgres import PostgresServer, Stop
-from tests.servers.proxy import Proxy
+from tests.servers.proxy import Cut, Proxy
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -89,3 +91,41 @@ async def test_connections_that_are_cut_inside_a_commit(database: str, scale: Sc
 
     assert min(proxy.cuts.values()) > 0
     prove(database, clients)
+
+
+async def test_a_process_that_stalls_inside_a_commit_holds_nobody_up_for_long(
+    database: str,
+) -> None:
+    """The server lets go of what it has locked, another's answer is taken, and its own is not."""
+    async with Proxy(database) as proxy:
+        stalled, other = shop_at(proxy.url), shop_at(database)
+        async with stalled.running(workers=False), other.running():
+            execution = await stalled.submit(orders, Order(number=1))  # so that it is connected
+            [question] = await execution.parked(decide, timeout=60)
+            proxy.hold_next_commit()
+            held = asyncio.create_task(stalled.complete(question, Decision(number=1)))
+            await proxy.is_holding.wait()
+
+            receipt = await other.complete(question, Decision(number=2))
+            proxy.release()
+            with pytest.raises(StoreUnavailable):
+                await held
+            with pytest.raises(CompletionConflict):
+                await stalled.complete(question, Decision(number=1))
+
+            assert receipt.outcome == "applied"
+            assert (await execution.result(timeout=60)).number == 2
+
+
+async def test_a_stop_does_not_wait_for_a_server_that_is_gone(database: str) -> None:
+    """Whoever waits for a commit of which nobody can say what became hears so, and it stops."""
+    async with Proxy(database) as proxy:
+        app = shop_at(proxy.url)
+        async with app.running(workers=False):
+            proxy.cut_every(Cut.REPLY)
+            waiting = asyncio.create_task(app.submit(orders, Order(number=1)))
+            while not proxy.cuts[Cut.REPLY]:
+                await asyncio.sleep(0.01)
+            proxy.refuse()
+        with pytest.raises(StoreUnavailable):
+            await waiting

@@ -43,6 +43,10 @@ class Proxy:
         self._choose: Callable[[], Cut | None] = lambda: None
         self._open: set[asyncio.StreamWriter] = set()
         self.cuts = dict.fromkeys(Cut, 0)
+        self._holds_next = False
+        self._released = asyncio.Event()
+        #: Set while a commit is held back, with all the locks of its transaction.
+        self.is_holding = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -67,6 +71,10 @@ class Proxy:
         user = self._parts.netloc.rpartition("@")[0]
         return urlunsplit(self._parts._replace(netloc=f"{user}@127.0.0.1:{port}"))
 
+    def cut_every(self, place: Cut) -> None:
+        """Cut all commits from now on."""
+        self._choose = lambda: place
+
     def cut_at_random(self, share: float, dice: random.Random) -> None:
         """Cut that share of all commits from now on, at each of the places in turn."""
 
@@ -78,6 +86,19 @@ class Proxy:
     def cut_nothing(self) -> None:
         """Hand everything on again."""
         self._choose = lambda: None
+
+    def hold_next_commit(self) -> None:
+        """Keep the next commit from reaching the server until `release`."""
+        self._holds_next = True
+
+    def release(self) -> None:
+        """Let what was held go on."""
+        self._released.set()
+
+    def refuse(self) -> None:
+        """Let nobody in any more."""
+        assert self._listener is not None
+        self._listener.close()
 
     # --- one connection -----------------------------------------------------------------------
 
@@ -110,6 +131,10 @@ class Proxy:
         passes: Callable[[bytes, list[Cut | None]], bytes | None],
     ) -> None:
         while data := await reader.read(_CHUNK):
+            if self._holds_next and _COMMIT in data:
+                self._holds_next = False
+                self.is_holding.set()
+                await self._released.wait()
             passed = passes(data, next_cut)
             writer.write(data if passed is None else passed)
             await writer.drain()

@@ -61,12 +61,13 @@ class Connection(Protocol):
     def terminate(self) -> None: ...
 
 
-async def connect(url: str, *, prepare: bool = True) -> Connection:
+async def connect(url: str, *, pooled: bool = False) -> Connection:
     """Open one connection.
 
     Args:
         url: `postgresql://user:password@host:port/database`.
-        prepare: keep statements prepared; PgBouncer before 1.21 cannot.
+        pooled: whether a pooler may stand between, which runs each transaction in any session: then
+            no statement stays prepared, since it would stay behind in somebody else's.
 
     Raises:
         StoreUnavailable: the driver is not installed.
@@ -81,17 +82,19 @@ async def connect(url: str, *, prepare: bool = True) -> Connection:
     db = await asyncpg.connect(
         url,
         timeout=_CONNECT_TIMEOUT_S,
-        statement_cache_size=500 if prepare else 0,
+        statement_cache_size=0 if pooled else 500,
         max_cached_statement_lifetime=0,
     )
+    made = cast("Connection", db)
     try:
-        await db.set_type_codec(
-            "uuid", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
-        )
+        async with one_session(made):
+            await db.set_type_codec(
+                "uuid", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
+            )
     except BaseException:  # nobody else knows of it yet
-        db.terminate()
+        made.terminate()
         raise
-    return cast("Connection", db)
+    return made
 
 
 def is_expected(error: BaseException) -> bool:
@@ -102,12 +105,26 @@ def is_expected(error: BaseException) -> bool:
     return from_driver or isinstance(error, OSError | TimeoutError)
 
 
-async def _is_pooled(db: Connection) -> bool:
+@asynccontextmanager
+async def one_session(db: Connection) -> AsyncGenerator[None]:
+    """A transaction around the body, so that a pooler gives one session to all of it."""
+    await db.execute("begin")
+    try:
+        yield
+    except BaseException:
+        if not db.is_closed():
+            await db.execute("rollback")
+        raise
+    await db.execute("commit")
+
+
+async def is_pooled(db: Connection) -> bool:
     """Whether a pooler stands between, which may run each transaction in another session.
 
     It tells clients a process of its own.
     """
-    return bool(await db.fetchval("select pg_backend_pid()") != db.get_server_pid())
+    async with one_session(db):
+        return bool(await db.fetchval("select pg_backend_pid()") != db.get_server_pid())
 
 
 class Pool:
@@ -145,7 +162,7 @@ class Pool:
 
     async def _opened(self) -> Connection:
         db = cast("Connection", await self._open_one())
-        self._through_pooler = await _is_pooled(db)
+        self._through_pooler = await is_pooled(db)
         if not self._through_pooler:
             await db.execute(FOR_SESSION)
         return db

@@ -28,10 +28,12 @@ class Notifier:
         self._heard = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._listens = True
 
-    async def open(self) -> None:
-        """Begin to listen."""
+    async def open(self, *, listens: bool = True) -> None:
+        """Begin to tell, and to listen unless a pooler would not hand on what is heard."""
         self._closing = False
+        self._listens = listens
         self._task = asyncio.get_running_loop().create_task(self._work(), name="bide-notifier")
 
     async def close(self) -> None:
@@ -74,7 +76,8 @@ class Notifier:
 
     async def _listen(self, db: Connection) -> None:
         db.add_termination_listener(lambda _: self._to_tell.set())
-        await db.add_listener(_CHANNEL, self._on_notification)
+        if self._listens:
+            await db.add_listener(_CHANNEL, self._on_notification)
         while True:
             await self._to_tell.wait()
             if self._closing:

@@ -39,7 +39,7 @@ from bide.stores.postgres.examine import examine
 from bide.stores.postgres.notifier import Notifier
 from bide.stores.postgres.reads import Reads
 from bide.stores.postgres.statements import load
-from bide.stores.postgres.writer import LOCKS, Lane, Transaction
+from bide.stores.postgres.writer import LOCKS, TYPES, Lane, Transaction
 from bide.stores.rows import Row
 
 T = TypeVar("T")
@@ -71,6 +71,7 @@ class PostgresStore(Reads):
         self._readers = Pool(self._connect, _READERS)
         self._notifier = Notifier(self._connect)
         self._is_open = False
+        self._is_pooled = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._turn = asyncio.Semaphore(_LANES)
         self._retired_to = _FIRST
@@ -78,10 +79,16 @@ class PostgresStore(Reads):
         self._closed_to = InteractionId(_FIRST, 0)
 
     def _lane(self) -> Lane:
-        return Lane(self._connect, self._clock, self.faults, self._label)
+        return Lane(self._connect_to_write, self._clock, self.faults, self._label)
 
     async def _connect(self) -> Connection:
-        return await connection.connect(self._url)
+        return await connection.connect(self._url, pooled=self._is_pooled)
+
+    async def _connect_to_write(self) -> Connection:
+        db = await self._connect()
+        if not self._is_pooled:
+            await db.prepare(TYPES)
+        return db
 
     # --- its life -----------------------------------------------------------------------------
 
@@ -96,8 +103,9 @@ class PostgresStore(Reads):
         connection.check_not_newer(there.present)
         for lane in (*self._lanes, self._renewing):
             lane.open()
+        self._is_pooled = await self._once(connection.is_pooled)
         await self._renewing.forget_marks(await self._now())
-        await self._notifier.open()
+        await self._notifier.open(listens=not self._is_pooled)
         self._is_open = True
 
     async def close(self) -> None:
@@ -121,7 +129,12 @@ class PostgresStore(Reads):
     async def schema(self) -> Schema:
         """Which tables there are."""
         newest = connection.migrations()[-1][0]
-        return Schema(await self._once(connection.schema_version), newest)
+
+        async def look(db: Connection) -> int:
+            async with connection.one_session(db):
+                return await connection.schema_version(db)
+
+        return Schema(await self._once(look), newest)
 
     async def migrate(self) -> Schema:
         """Bring the tables up to date."""
@@ -131,7 +144,12 @@ class PostgresStore(Reads):
 
     async def examine(self) -> list[Check]:
         """Look at the server for what would keep it from serving well."""
-        return await self._once(lambda db: examine(db, _LANES + _READERS + 2))
+
+        async def look(db: Connection) -> list[Check]:
+            async with connection.one_session(db):
+                return await examine(db, _LANES + _READERS + 2)
+
+        return await self._once(look)
 
     async def now(self) -> int:
         """The store's time."""
@@ -359,7 +377,7 @@ class PostgresStore(Reads):
     async def _once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do `work` on a connection of its own, whether the store is open or not."""
         try:
-            db = await self._connect()
+            db = await connection.connect(self._url, pooled=True)  # who knows?
             try:
                 return await work(db)
             finally:

@@ -31,7 +31,7 @@ from bide.spi.clock import Clock
 from bide.stores.faults import CommitLost, Faults
 from bide.stores.isolate import DataError
 from bide.stores.postgres.complaints import explained, refused_value, state_of
-from bide.stores.postgres.connection import FOR_TRANSACTION, Connection, is_expected
+from bide.stores.postgres.connection import FOR_TRANSACTION, Connection, is_expected, one_session
 from bide.stores.postgres.statements import Batch, Batches, load, types_used
 from bide.stores.rows import COLUMNS, execution_of
 
@@ -39,10 +39,12 @@ T = TypeVar("T")
 
 LOCKS = load("locks.sql")
 _WRITES = Batches("writes.sql")
-_TYPES = types_used([*LOCKS.values(), *_WRITES.texts.values()])
+#: What a connection may learn at once of all types that are written.
+TYPES = types_used([*LOCKS.values(), *_WRITES.texts.values()])
 
-#: In the transaction and not on the connection, which a pooler may share.
-BEGIN = f"begin; {FOR_TRANSACTION} set local idle_in_transaction_session_timeout = '30s'"
+#: In the transaction and not on the connection, which a pooler may share. One whose process stands
+#: still, or cannot be reached, keeps what it has locked from everybody for so long at most.
+BEGIN = f"begin; {FOR_TRANSACTION} set local idle_in_transaction_session_timeout = '10s'"
 
 _DUE_AT = COLUMNS["executions"].index("due_at")
 
@@ -209,7 +211,6 @@ class Lane:
         if self._db is None or self._db.is_closed():
             try:
                 self._db = await self._connect()
-                await self._db.prepare(_TYPES)
             except BaseException as error:
                 if is_expected(error):
                     raise explained(error, self._label) from error
@@ -255,7 +256,9 @@ class Lane:
         while True:
             try:
                 db = await self._connected()
-                return bool(await db.fetchval(_READ_MARK, self._name) == self._commits)
+                async with one_session(db):
+                    mark = await db.fetchval(_READ_MARK, self._name)
+                return bool(mark == self._commits)
             except StoreUnavailable:
                 pass
             except BaseException as error:
@@ -282,4 +285,6 @@ class Lane:
     async def forget_marks(self, now: int) -> None:
         """Remove the marks of lanes that have long been gone."""
         async with self._turn:
-            await (await self._connected()).execute(_FORGET_MARKS, now - _DAY_MS)
+            db = await self._connected()
+            async with one_session(db):
+                await db.execute(_FORGET_MARKS, now - _DAY_MS)
