@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bide import AsyncClient, Client, RemoteError, Retry, StoreUnavailable
+from bide import AsyncClient, Client, QuotaExceeded, RemoteError, Retry, StoreUnavailable
 from tests.client.conftest import done
 from tests.client.served import numbers
 from tests.processes import IMPATIENT, Service
@@ -108,6 +108,18 @@ async def test_a_server_that_asks_for_a_long_rest_is_not_waited_for(kind: type[A
     with pytest.raises((StoreUnavailable, RemoteError)):
         await done(client.submit("numbers", 1))
     assert len(got) == 1
+    await done(client.close())
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+async def test_a_full_tenant_is_told_with_its_bound(kind: type[Any]) -> None:
+    """A quota that stays exceeded over all tries is the error of an app, bound included."""
+    limit = {"setting": "tenant_open_max", "bound": 2, "unit": "open executions", "actual": None}
+    told = {"type": "urn:bide:problems/quota-exceeded", "status": 429, "limit": limit}
+    client, got = answering(kind, [httpx.Response(429, json=told)] * QUICK.attempts)
+    with pytest.raises(QuotaExceeded) as full:
+        await done(client.submit("numbers", 1))
+    assert (full.value.setting, full.value.bound, len(got)) == ("tenant_open_max", 2, 4)
     await done(client.close())
 
 

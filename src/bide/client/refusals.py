@@ -18,6 +18,7 @@ from bide.errors import (
     NotFinished,
     NotRedrivable,
     NotReleasable,
+    QuotaExceeded,
     RemoteError,
     ResultTooLarge,
     StoreUnavailable,
@@ -38,7 +39,11 @@ _PLAIN: Final[dict[str, type[BideError]]] = {
     "not-releasable": NotReleasable,
     "unavailable": StoreUnavailable,
 }
-_LIMITS: Final = {"limit-exceeded": LimitExceeded, "result-too-large": ResultTooLarge}
+_LIMITS: Final = {
+    "limit-exceeded": LimitExceeded,
+    "quota-exceeded": QuotaExceeded,
+    "result-too-large": ResultTooLarge,
+}
 _NO_ACCESS: Final = {401, 403}
 
 Problem = dict[str, Any]
