@@ -227,6 +227,7 @@ def _figure(job: Job, seconds: float, alone: list[float]) -> dict[str, Any]:
         "n": job.n,
         "per_second": round(job.n / seconds, 1),
         "limit_per_second": None,
+        "cpu_us": None,
         "latency_ms": _latency(alone),
         "rss_mib": _rss_mib(),
         "bytes_per_parked": None,
