@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIDE = Path(sys.executable).with_name("bide")
 
 #: How long a process may take to start or to end, and a condition to become true.
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 #: Settings under which nobody waits long for a process that was killed.
 IMPATIENT = {
