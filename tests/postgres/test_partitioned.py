@@ -102,7 +102,7 @@ def test_a_key_is_looked_for_where_it_is(
         db.execute(fill(100).encode())  # all of it before the cut
         db.execute(f"set {'; set '.join(PLANS)}".encode())
         ids = [id_ for (id_,) in db.execute("select id from bide.executions limit 10")]
-        values = (ids,) if name == "lock_executions" else ("default", ids)
+        values = (ids, None) if name == "lock_executions" else ("default", ids)
         plan = Planner(db).plan(statement(name).text, *values)
 
     looks = {

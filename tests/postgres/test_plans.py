@@ -244,7 +244,7 @@ _MANY: Mapping[str, tuple[object, ...]] = {
     "lock_units": ([(id_, 1) for id_ in _IDS],),
     "read_interactions": ([(id_, 1, 0, 0) for id_ in _IDS],),
     "read_items": ([(id_, 1, 0, 10) for id_ in _IDS],),
-    "lock_executions": (_IDS,),
+    "lock_executions": (_IDS, None),
     "read_inputs": (_IDS,),
     "read_answers": ([(id_, 1) for id_ in _IDS],),
     "claim_due": (["start", "after"], _ROWS, _KEYS),
