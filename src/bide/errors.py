@@ -316,6 +316,8 @@ class RemoteError(BideError):
 class AccessDenied(RemoteError):
     """The server does not know the `Client`'s credential, or does not let it do that."""
 
+    code = "access-denied"
+
 
 class StoreUnavailable(BideError):
     """The store did not take it; trying again is safe. HTTP answers 503.
