@@ -415,4 +415,4 @@ def test_walk() -> None:
     assert {came for move, came in SEEN if move == "Admit"} >= {
         "applied", "duplicate", "conflict", "late", "unknown",
     }  # fmt: skip
-    assert {("Append", "Mismatch"), ("CloseUnit", "Mismatch"), ("Submit", "KeyTaken")} <= set(SEEN)
+    assert {("Append", "Mismatch"), ("Submit", "KeyTaken")} <= set(SEEN)
