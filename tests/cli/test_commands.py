@@ -340,6 +340,18 @@ def test_migrate_makes_the_database(bide: Cli, shop: Path) -> None:
     assert bide("executions", "--store", "sqlite:///there.db", "--json").out == ""
 
 
+def test_migrate_needs_no_app_for_a_store_that_is_named(
+    bide: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may change the tables need not have the code of the pipelines."""
+    (shop / "pyproject.toml").unlink(missing_ok=True)
+    monkeypatch.delenv("BIDE_APP", raising=False)
+
+    assert bide("migrate", "--store", "sqlite:///there.db").code == 0
+
+    assert (shop / "there.db").exists()
+
+
 def test_migrate_can_look_without_doing(bide: Cli, shop: Path) -> None:
     """`--check` fails where there is something to do, and does none of it."""
     behind = bide("migrate", "--check", "--store", "sqlite:///there.db")

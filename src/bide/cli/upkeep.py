@@ -26,8 +26,11 @@ def migrate(
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Bring the store's tables up to date, or make them; forwards only."""
-    address = find_app(app, store).store
+    """Bring the store's tables up to date, or make them; forwards only.
+
+    With --store and no --app no app is imported: whoever owns the tables need not have its code.
+    """
+    address = store if store and not app else find_app(app, store).store
     opened = store_of(address)
     before = run(opened.schema() if check else opened.migrate())
     behind = before.present < before.needed
