@@ -114,10 +114,9 @@ insert into bide.journal (execution, version, kind, at, unit) values ($1, 3, 5, 
 """
 _SETTLE = """
 with i as (
-    update bide.interactions i set status = 4, updated_at = $2, answer = $3, answer_digest = $4,
+    update bide.interactions set status = 4, updated_at = $2, answer = $3, answer_digest = $4,
         source = 1
-    from unnest($5::integer[]) n (item)
-    where i.execution = $1 and i.unit = 1 and i.item = any (array[n.item]) and i.generation = 0
+    where execution = $1 and unit = 1 and item = any ($5::integer[]) and generation = 0
 )
 update bide.units set settled = settled + cardinality($5::integer[]), updated_at = $2
 where execution = $1 and number = 1

@@ -21,6 +21,7 @@ from bide.bench.workloads import Load, Run
 from bide.errors import BideError
 from bide.runtime.process import loop_factory, tune_collector
 from bide.stores.address import shown
+from bide.wiring import store_of
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -54,6 +55,7 @@ def measure(job: Job) -> Figure:
     """Measure one workload, each part in a process of its own, then its limit on the same disk."""
     with _folder() as folder:
         store = job.store or _address(folder / "bide.db")
+        run(_make_tables(store))
         per_parked = _bytes_per_parked(job, store, folder)
         driven = in_child(drive, store, job)
         limit = _limit(job, store, folder)
@@ -157,6 +159,13 @@ async def _park(store: str, load: Load) -> None:
 async def _open_and_close(store: str) -> None:
     async with _app(store).running(workers=False):
         pass
+
+
+async def _make_tables(store: str) -> None:
+    """In an empty database only: one that somebody uses is brought up to date by its owner."""
+    opened = store_of(store)
+    if (await opened.schema()).present == 0:
+        await opened.migrate()
 
 
 def _app(store: str) -> App:
