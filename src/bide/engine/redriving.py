@@ -139,6 +139,8 @@ def decide_take_over(
         return Decision(Refused("its requests come from its own source"))
     if move.first_item > unit.appended:
         return Decision(Refused(f"item {unit.appended} comes before item {move.first_item}"))
+    if move.total < unit.appended:
+        return Decision(Refused(f"the unit has {unit.appended} items already, not {move.total}"))
     fresh = tuple(
         _taken_over(item, unit, move, now) for item in move.items[unit.appended - move.first_item :]
     )

@@ -294,7 +294,8 @@ class Walk(RuleBasedStateMachine):
                     items = (replace(items[0], correlation=correlated(key)), *items[1:])
                 return Append(id, fence, at, first, items)
             case "CloseUnit":
-                return CloseUnit(id, fence, at, appended if fitting else number, 1)
+                total = appended + (rng.randint(0, 5) == 5) if fitting else number
+                return CloseUnit(id, fence, at, total, 1)
             case "Redrive":
                 known = [each for each in self.units_of(row.id) if each.total is not None]
                 unit = rng.choice([known[-1], known[-1], None]) if known else None
@@ -415,4 +416,4 @@ def test_walk() -> None:
     assert {came for move, came in SEEN if move == "Admit"} >= {
         "applied", "duplicate", "conflict", "late", "unknown",
     }  # fmt: skip
-    assert {("Append", "Mismatch"), ("Submit", "KeyTaken")} <= set(SEEN)
+    assert {("Append", "Mismatch"), ("CloseUnit", "Mismatch"), ("Submit", "KeyTaken")} <= set(SEEN)
