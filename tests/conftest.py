@@ -9,6 +9,9 @@ import pytest
 from bide.wiring import store_of
 from tests.servers.postgres import PostgresServer
 
+# No test's output may show a token or a key: the whole suite is what is searched.
+pytest_plugins = ["tests.planted"]
+
 # Its asserts are in a package that is not a test module; a failing one has to say what it saw.
 pytest.register_assert_rewrite("bide.testing.store_contract")
 

@@ -1,7 +1,5 @@
 """No test's output shows a token or a key: a plugin that looks at what every test wrote.
 
-    make test ARGS="-p tests.planted"
-
 Tokens, API keys and webhook secrets have forms of their own, so each of those that the suite makes
 is a planted one. What a test prints, logs or raises is searched for them, and so is every log file
 of a process that a test started.
