@@ -1,7 +1,7 @@
 """Handles: an execution that can be waited for, and typed views of what waits."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from datetime import UTC, datetime
 from typing import Any, Generic, overload
 
@@ -190,10 +190,8 @@ class Execution(Generic[Out_co]):
         async for body in self._runtime.service.result_bodies(row):
             yield decode(body)
 
-    async def _until(self, condition: Condition, timeout_s: float | None) -> Seen:
-        return await self._runtime.watch.until(
-            self._tenant, self._existing_id(), condition, timeout_s
-        )
+    def _until(self, condition: Condition, timeout_s: float | None) -> Awaitable[Seen]:
+        return self._runtime.watch.until(self._tenant, self._existing_id(), condition, timeout_s)
 
     async def _open_at(self, place: PlanAwait, seen: Seen) -> list[Asked]:
         row, asked = seen

@@ -10,6 +10,7 @@ from bide.errors import NotRunning, UnknownExecution
 from bide.model.ids import ExecutionId, format_execution
 from bide.model.records import Execution
 from bide.model.status import ExecutionStatus
+from bide.runtime.deadlines import Deadlines
 from bide.runtime.lookups import LookUps
 from bide.spi.store import Asked, Store
 
@@ -64,6 +65,7 @@ class Watch:
         self._waiters: dict[ExecutionId, list[_Waiter]] = {}
         self._recent: dict[ExecutionId, Execution] = {}
         self._waiting_before: set[ExecutionId] = set()
+        self._deadlines = Deadlines()
         self._look_ups = LookUps(self._fetch, most=_LOOK_UP_MAX)
 
     async def until(
@@ -81,11 +83,10 @@ class Watch:
         recent = self._recent.get(execution)
         if recent is not None and recent.tenant == tenant and condition(recent):
             return Seen(recent)
-        loop = asyncio.get_running_loop()
-        waiter = _Waiter(tenant, condition, loop.create_future())
+        future: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(tenant, condition, future)
         waiters = self._waiters.setdefault(execution, [])
         waiters.append(waiter)
-        expiry: asyncio.TimerHandle | None = None
         try:
             # Registered first, then looked up: a commit in between is seen by one of the two. What
             # this process's own worker holds is told of by its next commit.
@@ -95,11 +96,10 @@ class Watch:
                     raise _unknown(execution)
                 waiter.tell(Seen(row))
             if timeout_s is not None:
-                expiry = loop.call_later(timeout_s, _expire, waiter.future)
+                self._deadlines.add(waiter.future, timeout_s)
             seen = await waiter.future
         finally:
-            if expiry is not None:
-                expiry.cancel()
+            waiter.future.cancel()  # where nobody waits any more, its deadline is dropped
             waiters.remove(waiter)
             if not waiters:
                 del self._waiters[execution]
@@ -109,6 +109,7 @@ class Watch:
 
     def stop(self) -> None:
         """Tell everybody who still waits that nobody will tell them anything more."""
+        self._deadlines.stop()
         for waiters in self._waiters.values():
             for waiter in waiters:
                 if not waiter.future.done():
@@ -168,8 +169,3 @@ def _asked(outcomes: Sequence[Outcome]) -> dict[ExecutionId, Asked]:
 
 def _unknown(execution: ExecutionId) -> UnknownExecution:
     return UnknownExecution(f"there is no execution {format_execution(execution)!r}")
-
-
-def _expire(future: asyncio.Future[Seen]) -> None:
-    if not future.done():
-        future.set_exception(TimeoutError("the execution did not get there in time"))
