@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from bide.bench.measure import Driven, Job, drive, in_child
+from bide.bench.children import in_child
+from bide.bench.measure import Driven, Job, drive
 from bide.bench.workloads import Load
 
 VARIANTS: Mapping[str, Mapping[str, str]] = {

@@ -128,7 +128,7 @@ def test_the_limit_of_postgres_writes_the_same_rows(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workload", ["park-resume", "items", "submit"])
+@pytest.mark.parametrize("workload", ["park-resume", "items", "hot-unit", "submit"])
 def test_json_has_the_agreed_keys(
     workload: str, tmp_path: Path, capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -168,6 +168,13 @@ def test_a_store_of_ones_own_is_measured_and_kept(
     assert (memory["store"], memory["limit_per_second"]) == ("memory://", None)
     assert file["store"] == url
     assert (tmp_path / "mine.db").exists()
+
+
+def test_memory_has_no_hot_unit(capfd: pytest.CaptureFixture[str]) -> None:
+    """What other processes cannot reach cannot be answered by several: one line says so."""
+    assert bide(["bench", "hot-unit", "-n", "10", "--store", "memory://"]) == 1
+
+    assert "several processes" in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,38 +1,34 @@
 """One measurement from beginning to end: a store, the workload, the limit, the figure."""
 
-import asyncio
-import multiprocessing
 import shutil
-import signal
 import tempfile
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
+from typing import NamedTuple
 
-from bide import App
-from bide.bench import limit_postgres, pipelines, workloads
+from bide.bench import hot_unit, limit_postgres, workloads
+from bide.bench.children import in_child, run
 from bide.bench.databases import SQLITE, file_of, is_on_disk, is_postgres, old_snapshot, size_of
-from bide.bench.figures import Figure, Latency, WrongResult, latency, rate, rss_mib
-from bide.bench.limit import limit_items, limit_park_resume, limit_submit
+from bide.bench.figures import Figure, Latency, latency, rate, rss_mib
+from bide.bench.limit import limit_hot_unit, limit_items, limit_park_resume, limit_submit
 from bide.bench.workloads import Load, Run
-from bide.errors import BideError
-from bide.runtime.process import loop_factory, tune_collector
 from bide.stores.address import shown
 from bide.wiring import store_of
 
-T = TypeVar("T")
-P = ParamSpec("P")
-
-WORKLOADS = ("park-resume", "items", "submit")
 _IDLE = 200
 _PARKED_PROBE = 5_000
-_LIMITS = {"park-resume": limit_park_resume, "items": limit_items, "submit": limit_submit}
+_LIMITS = {
+    "park-resume": limit_park_resume,
+    "items": limit_items,
+    "hot-unit": limit_hot_unit,
+    "submit": limit_submit,
+}
 _POSTGRES_LIMITS = {
     "park-resume": limit_postgres.limit_park_resume,
     "items": limit_postgres.limit_items,
+    "hot-unit": limit_postgres.limit_hot_unit,
     "submit": limit_postgres.limit_submit,
 }
 
@@ -95,51 +91,13 @@ def measure_parked(store: str, load: Load) -> float:
     return round((run(size_of(store)) - before) / load.n, 1)
 
 
-def in_child(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """Run in a fresh process, so that memory and caches are those of this measurement alone.
-
-    When the wait for it is given up, the process is ended: what it wrote is of no use to anybody.
-    """
-    fresh = multiprocessing.get_context("spawn")
-    receiver, sender = fresh.Pipe(duplex=False)
-    child = fresh.Process(target=_send_outcome, args=(sender, function, arguments, named))
-    child.start()
-    sender.close()
-    try:
-        outcome, problem = receiver.recv()
-    except EOFError:
-        raise WrongResult("the measuring process ended without a figure") from None
-    finally:
-        child.kill()
-        child.join()
-    if problem is not None:
-        raise WrongResult(problem)
-    return cast("T", outcome)
-
-
-def _send_outcome(
-    sender: Connection, function: Callable[..., Any], arguments: Any, named: Any
-) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
-    try:
-        sender.send((function(*arguments, **named), None))
-    except Exception as error:  # noqa: BLE001 - the parent tells its user
-        said = str(error) if isinstance(error, BideError) else f"{type(error).__name__}: {error}"
-        sender.send((None, said))
-
-
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run on the loop that servers run on."""
-    tune_collector()
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(main)
-
-
 async def _drive(store: str, job: Job) -> tuple[Run, Latency | None]:
-    app = _app(store)
+    app = workloads.app_on(store)
     async with app.running(), old_snapshot(store) if job.old_snapshot else nullcontext():
         if job.workload == "items":
             done = await workloads.items(app, job.load)
+        elif job.workload == "hot-unit":
+            done = await hot_unit.hot_unit(app, store, job.load)
         elif job.workload == "submit":
             done = await workloads.submit(app, job.load)
         else:
@@ -151,13 +109,13 @@ async def _drive(store: str, job: Job) -> tuple[Run, Latency | None]:
 
 
 async def _park(store: str, load: Load) -> None:
-    app = _app(store)
+    app = workloads.app_on(store)
     async with app.running():
         await workloads.park(app, load)
 
 
 async def _open_and_close(store: str) -> None:
-    async with _app(store).running(workers=False):
+    async with workloads.app_on(store).running(workers=False):
         pass
 
 
@@ -166,10 +124,6 @@ async def _make_tables(store: str) -> None:
     opened = store_of(store)
     if (await opened.schema()).present == 0:
         await opened.migrate()
-
-
-def _app(store: str) -> App:
-    return App(pipelines.park_resume, pipelines.items, pipelines.submit, store=store)
 
 
 def _bytes_per_parked(job: Job, store: str, folder: Path) -> float | None:

@@ -8,7 +8,7 @@ from the call that sends the answer to the moment the result is there.
 W2, `items`: one execution asks about n items in one unit. The time runs from its submit to its
 result; the answers go out in mixed order, a thousand a call, a few calls at a time, once the unit
 is closed. The step after the wait checks that they come in the order of their items. Latency is
-that of one call with a thousand answers.
+that of one call with a thousand answers. (`bide.bench.hot_unit` answers from several processes.)
 
 W3, `submit`: as W1 with three plain steps and no wait. Latency is that of the submit call, under
 the load of all lanes.
@@ -18,11 +18,11 @@ A few executions run before the clock starts, so that it measures the engine and
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bide import App
+from bide import App, Execution, Interaction
 from bide.bench import pipelines
 from bide.bench.figures import WrongResult
 from bide.bench.limit import shuffled
@@ -35,6 +35,8 @@ _PENDING_WAIT_S = 600.0
 #: What the JSON of a parcel takes beside its note, about.
 _FRAME_BYTES = 42
 
+Question = Interaction[Parcel, Parcel]
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -45,7 +47,7 @@ class Run:
     latencies: list[float]
 
 
-class _Stopwatch:
+class Stopwatch:
     """Runs from when it is made."""
 
     def __init__(self) -> None:
@@ -66,6 +68,8 @@ class Load:
     payload: int = 100
     lanes: int = 2_000
     sleepers: float = 0.0
+    #: Of a hot unit: how many processes answer.
+    processes: int = 4
 
     @property
     def note(self) -> str:
@@ -79,6 +83,11 @@ class Load:
         return Parcel(number=number, note=self.note, sleeps=sleeps)
 
 
+def app_on(store: str) -> App:
+    """The app that is measured; cheap, nothing is opened."""
+    return App(pipelines.park_resume, pipelines.items, pipelines.submit, store=store)
+
+
 async def park_resume(app: App, load: Load) -> Run:
     """W1; with sleepers the latencies are those of the others, from answer to result."""
     latencies: list[float] = []
@@ -90,7 +99,7 @@ async def park_resume(app: App, load: Load) -> Run:
             latencies.append(took)
 
     await _warm_up(lambda number: _cycle(app, Parcel(number=number, note=load.note)), load)
-    watch = _Stopwatch()
+    watch = Stopwatch()
     await _in_lanes(cycle, load)
     return watch.run(latencies)
 
@@ -124,11 +133,11 @@ async def submit(app: App, load: Load) -> Run:
         started = time.perf_counter()
         execution = await app.submit(pipelines.submit, load.parcel(number))
         latencies.append(time.perf_counter() - started)
-        _expect(await execution.result(timeout=_PENDING_WAIT_S), number)
+        expect(await execution.result(timeout=_PENDING_WAIT_S), number)
 
     await _warm_up(run, load)
     latencies.clear()
-    watch = _Stopwatch()
+    watch = Stopwatch()
     await _in_lanes(run, load)
     return watch.run(latencies)
 
@@ -138,28 +147,37 @@ async def _cycle(app: App, parcel: Parcel) -> float:
     [question] = await execution.parked(pipelines.answer, timeout=_PENDING_WAIT_S)
     sent = time.perf_counter()
     await app.complete(question, question.request)
-    _expect(await execution.result(timeout=_PENDING_WAIT_S), parcel.number)
+    expect(await execution.result(timeout=_PENDING_WAIT_S), parcel.number)
     return time.perf_counter() - sent
 
 
-async def _unit(app: App, load: Load) -> Run:
-    latencies: list[float] = []
-    watch = _Stopwatch()
+async def ask(app: App, load: Load) -> tuple[Execution[Done], Question]:
+    """Let one execution ask about n items; gives it and its first question once all are asked."""
     execution = await app.submit(pipelines.items, Batch(count=load.n, note=load.note))
     questions = await execution.parked(pipelines.item_answer, timeout=_PENDING_WAIT_S)
-    first = questions[0]
-    unit = first.interaction_id.rpartition("_")[0]
-    order = shuffled(load.n)
-    calls = [order[at : at + _ANSWERS_PER_CALL] for at in range(0, load.n, _ANSWERS_PER_CALL)]
+    return execution, questions[0]
 
-    async def client(mine: Iterable[list[int]]) -> None:
-        for numbers in mine:
+
+async def answer(app: App, first: Question, numbers: Sequence[int], load: Load) -> list[float]:
+    """Answer those items of the unit of the `first` one; gives the seconds of each call.
+
+    Raises:
+        WrongResult: an answer was not the one that was applied.
+    """
+    latencies: list[float] = []
+    unit = first.interaction_id.rpartition("_")[0]
+    calls = [
+        numbers[at : at + _ANSWERS_PER_CALL] for at in range(0, len(numbers), _ANSWERS_PER_CALL)
+    ]
+
+    async def client(mine: Iterable[Sequence[int]]) -> None:
+        for part in mine:
             completions = [
                 (
                     replace(first, interaction_id=f"{unit}_{number}", item_index=number),
                     Parcel(number=number, note=load.note),
                 )
-                for number in numbers
+                for number in part
             ]
             sent = time.perf_counter()
             receipts = await app.complete_many(completions)
@@ -168,7 +186,23 @@ async def _unit(app: App, load: Load) -> Run:
                 raise WrongResult("an answer was not applied")
 
     await asyncio.gather(*(client(calls[at::_CALLS_AT_ONCE]) for at in range(_CALLS_AT_ONCE)))
-    _expect(await execution.result(timeout=_PENDING_WAIT_S), load.n)
+    return latencies
+
+
+async def finish(execution: Execution[Done], load: Load) -> None:
+    """Wait until the execution has counted its answers, in order, and found all of them.
+
+    Raises:
+        WrongResult: it has found another number.
+    """
+    expect(await execution.result(timeout=_PENDING_WAIT_S), load.n)
+
+
+async def _unit(app: App, load: Load) -> Run:
+    watch = Stopwatch()
+    execution, first = await ask(app, load)
+    latencies = await answer(app, first, shuffled(load.n), load)
+    await finish(execution, load)
     return watch.run(latencies)
 
 
@@ -186,6 +220,7 @@ async def _warm_up(run: Callable[[int], Awaitable[Any]], load: Load) -> None:
     await asyncio.gather(*(run(number) for number in range(min(load.n, _WARM_UP))))
 
 
-def _expect(result: Done, number: int) -> None:
+def expect(result: Done, number: int) -> None:
+    """Raise `WrongResult` unless that is the number."""
     if result.number != number:
         raise WrongResult(f"execution {number} gave {result.number}")

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from bide.bench.figures import Figure
     from bide.bench.measure import Job
 
-_LABELS = {"park-resume": "W1", "items": "W2", "submit": "W3"}
+_LABELS = {"park-resume": "W1", "items": "W2", "submit": "W3", "hot-unit": "W4"}
 _LEGEND = """\
 limit: the same rows by set-based SQL straight through the driver, in this run
 cpu us: of the processor, in all threads of this process, for each execution or item
-latency: W1 answer to result, one at a time; W2 a call with 1,000 answers; W3 submit, under load"""
-_N = {"park-resume": 20_000, "items": 10_000, "submit": 20_000}
+latency: W1 answer to result, one at a time; W2 and W4 a call with 1,000 answers; W3 submit, under load"""
+_N = {"park-resume": 20_000, "items": 10_000, "submit": 20_000, "hot-unit": 40_000}
 _ITEM_COUNTS = (1_000, 10_000, 100_000)
 
 
@@ -32,6 +32,7 @@ class Workload(StrEnum):
     PARK_RESUME = "park-resume"
     ITEMS = "items"
     SUBMIT = "submit"
+    HOT_UNIT = "hot-unit"
     ALL = "all"
 
 
@@ -66,6 +67,11 @@ def bench(
     lanes: Annotated[
         int, typer.Option("--lanes", min=1, metavar="N", help="Clients at a time.")
     ] = 2000,
+    processes: Annotated[
+        int,
+        typer.Option("--processes", min=1, metavar="N",
+                     help="So many answer the items of the hot unit."),
+    ] = 4,
     runs: Annotated[
         int, typer.Option("--runs", min=1, metavar="N", help="Take the median of so many.")
     ] = 1,
@@ -78,7 +84,7 @@ def bench(
     share = _share(sleepers)
 
     def job(name: str, count: int) -> Job:
-        return Job(name, Load(count, payload, lanes, share), store, parked, old_snapshot)
+        return Job(name, Load(count, payload, lanes, share, processes), store, parked, old_snapshot)
 
     if workload is Workload.ALL:
         counts = [n] if n else list(_ITEM_COUNTS)
@@ -86,6 +92,7 @@ def bench(
             job("park-resume", n or _N["park-resume"]),
             *(job("items", count) for count in counts),
             job("submit", n or _N["submit"]),
+            job("hot-unit", n or _N["hot-unit"]),
         ]
     else:
         jobs = [job(workload, n or _N[workload])]
