@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 TYPED := src $(wildcard examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test chaos fuzz demo bench bench-peers lock clean
+.PHONY: help setup check fix test chaos fuzz demo docs bench bench-peers lock clean
 
 help: ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ fuzz: setup ## 10,000 requests against the API by its own description; ARGS="--c
 
 demo: setup ## a thousand payments through a kill; INPUT=FILE for your own
 	$(BIN)/python -m examples.csv_payments.demo $(if $(INPUT),--input $(INPUT))
+
+docs: setup ## the site of docs/, in out/docs
+	$(BIN)/python -m sphinx -W -q -b html docs out/docs
+	@echo out/docs/index.html
 
 bench: setup ## the figures, with the limit beside each; ARGS="-n 2000 --json"
 	$(BIN)/bide bench all $(ARGS)

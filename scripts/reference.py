@@ -12,11 +12,13 @@ from typing import Any
 import typer
 from pydantic_core import PydanticUndefined
 
+import bide
 from bide.cli.options import COMMON
 from bide.cli.root import app
 from bide.runtime.health import CHECKS
 from bide.settings import Settings
 from bide.telemetry.catalogue import METRICS
+from bide.web.problems import PROBLEMS
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 MADE = "<!-- Made by scripts/reference.py from the code; edit there. -->"
@@ -81,6 +83,29 @@ process is ready all the same), `message` and `hint`. Strangers are told the nam
 | --- | --- |
 """
 
+ERRORS_HEAD = f"""\
+# Errors
+
+{MADE}
+
+All are in `bide`, and all are `BideError`s: `except BideError` catches whatever Bide itself has to
+say. What a step raises of its own stays what it is. A code never changes with the wording; it stands
+in logs, metrics, dead letters and in the `type` of an HTTP problem.
+
+| error | is a | code | what happened |
+| --- | --- | --- | --- |
+"""
+
+PROBLEMS_HEAD = """
+## Over HTTP
+
+A problem (RFC 9457) has `type` (its last part is the code), `title`, `status`, `detail`, and
+`errors` where something does not fit.
+
+| code | status | title |
+| --- | --- | --- |
+"""
+
 
 def cli_page() -> str:
     """Every command with its arguments and options."""
@@ -114,10 +139,40 @@ def health_page() -> str:
     return HEALTH_HEAD + "".join(rows)
 
 
+def errors_page() -> str:
+    """Every error, and every problem over HTTP."""
+    found = [one for name in bide.__all__ if _is_error(one := getattr(bide, name))]
+    errors = [
+        f"| `{one.__name__}` | `{_parent(one)}` | `{one.code}` | {_summary(one)} |\n"
+        for one in sorted(found, key=lambda one: one.__name__)
+        if one is not bide.BideError
+    ]
+    problems = [
+        f"| `{code}` | {int(kind.status)} | {kind.title} |\n"
+        for code, kind in sorted(PROBLEMS.items(), key=lambda each: (each[1].status, each[0]))
+    ]
+    return ERRORS_HEAD + "".join(errors) + PROBLEMS_HEAD + "".join(problems)
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, bide.BideError)
+
+
+def _parent(error: type) -> str:
+    public = (one for one in error.__mro__[1:] if not one.__name__.startswith("_"))
+    return next(public).__name__
+
+
+def _summary(error: type) -> str:
+    """The first paragraph of what it says of itself."""
+    return " ".join((error.__doc__ or "").strip().split("\n\n")[0].split())
+
+
 def pages() -> dict[Path, str]:
     """The pages by their files."""
     return {
         FOLDER / "cli.md": cli_page(),
+        FOLDER / "errors.md": errors_page(),
         FOLDER / "settings.md": settings_page(),
         FOLDER / "metrics.md": metrics_page(),
         FOLDER / "health.md": health_page(),
