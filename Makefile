@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 TYPED := src $(wildcard examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test chaos fuzz demo docs bench bench-peers lock clean
+.PHONY: help setup check fix test chaos fuzz demo docs release bench bench-peers lock clean
 
 help: ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ demo: setup ## a thousand payments through a kill; INPUT=FILE for your own
 docs: setup ## the site of docs/, in out/docs
 	$(BIN)/python -m sphinx -W -q -b html docs out/docs
 	@echo out/docs/index.html
+
+release: setup ## wheel and source archive in dist/; ARGS=--install tries them with each extra alone
+	$(BIN)/python -m scripts.release $(ARGS)
 
 bench: setup ## the figures, with the limit beside each; ARGS="-n 2000 --json"
 	$(BIN)/bide bench all $(ARGS)
