@@ -9,23 +9,17 @@ from unittest.mock import patch
 
 from bide import App, Await, Inbox, Interaction, Many, Pipeline, Transport, Webhook
 from bide.app import app as app_module
-from bide.engine.dispatching import DispatchOffer
 from bide.engine.moves import (
     Admit,
     Append,
     CloseUnit,
     Finish,
-    Handover,
-    Mismatch,
-    Move,
     OpenUnit,
     Park,
-    Refused,
     SettleDispatch,
     Submit,
     ToSend,
 )
-from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
 from bide.model.ids import ExecutionId, UnitId
 from bide.model.records import Interaction as Row
@@ -34,10 +28,11 @@ from bide.runtime.clock import system_clock
 from bide.runtime.plans import Plans
 from bide.runtime.runtime import Runtime
 from bide.settings import Settings
-from bide.spi.store import LeaseKey, Store, Transacted
+from bide.spi.store import Store
 from bide.stores.memory import MemoryData, MemoryStore
 from bide.stores.sqlite.store import SqliteStore
 from bide.testing import FakeClock
+from bide.testing.mortal import Died, Fate, Mortal
 from bide.testing.store_contract import StoreFactory, check_invariants
 from bide.testing.store_contract.harness import Driver, Dump
 from tests.integration.partner import Partner, webhook
@@ -121,53 +116,22 @@ def result_of(shape: Shape) -> bytes:
 # --- the world ------------------------------------------------------------------------------------
 
 
-class Mortal:
-    """A store as one process has it; once the process has died, it answers nothing."""
+class Doom(Fate):
+    """Ends a process after the first commit of each sort that the world has doomed."""
 
-    def __init__(self, store: Store, world: "World") -> None:
-        self._store = store
+    def __init__(self, world: "World") -> None:
         self._world = world
-        self._dead = False
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def _check(self) -> None:
-        if self._dead:
-            raise StoreUnavailable("the process has died")
-
-    async def transact(self, moves: Sequence[Move], handover: Handover | None = None) -> Transacted:
-        self._check()
-        done = await self._store.transact(moves, handover)
-        made = {
-            type(move)
-            for move, outcome in zip(moves, done.outcomes, strict=True)
-            if not isinstance(outcome, Refused | Mismatch)
-        }
-        self._die_after(made)
-        return done
-
-    def _die_after(self, made: set[type]) -> None:
-        fatal = made & self._world.fatal
+    async def after(self, made: Sequence[type[Any]]) -> None:
+        fatal = set(made) & self._world.fatal
         if fatal:
             self._world.fatal -= fatal
             self._world.deaths += 1
-            self._dead = self._world.is_dead = True
-            self._check()
+            self._world.is_dead = True
+            raise Died("the process has died")
 
-    async def claim(self, offer: ClaimOffer) -> Any:
-        self._check()
-        return await self._store.claim(offer)
-
-    async def claim_dispatches(self, offer: DispatchOffer) -> list[ToSend]:
-        self._check()
-        claimed = await self._store.claim_dispatches(offer)
-        self._die_after({type(each) for each in claimed})
-        return claimed
-
-    async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
-        self._check()
-        return await self._store.renew(leases, lease_ms)
+    async def claimed(self, kind: type[Any]) -> None:
+        await self.after([kind])
 
 
 @dataclass
@@ -206,7 +170,7 @@ class World:
         return SqliteStore(str(self._folder / "bide.db"), self._clock)
 
     def _open_runtime(self, url: str, plans: Plans, settings: Settings, **rest: Any) -> Runtime:
-        mortal: Any = Mortal(self._handle(), self)
+        mortal: Any = Mortal(self._handle(), Doom(self))
         return Runtime(mortal, plans, settings, self._clock, **rest)
 
     async def live(self, shape: Shape, fatal: Iterable[type] = ()) -> Story:

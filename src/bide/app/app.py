@@ -35,7 +35,7 @@ from bide.runtime.pending import pending
 from bide.runtime.plans import Plans
 from bide.runtime.runtime import DEFAULT_CONCURRENCY, Runtime
 from bide.runtime.service import Service
-from bide.runtime.views import ExecutionView, ReceiptCounts, Reply
+from bide.runtime.views import ExecutionView, ReceiptCounts, Reply, Submission
 from bide.security.tokens import is_token
 from bide.settings import Settings
 from bide.spi.store import Asked, PendingQuery
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 B = TypeVar("B")
+T = TypeVar("T")
+AnyApp = TypeVar("AnyApp", bound="App")
 
 DEFAULT_TENANT = "default"
 
@@ -169,13 +171,23 @@ class App:
         settings: Settings | None = None,
     ) -> "App":
         """A copy for tests: another store, or objects in the place of resources, by type."""
-        copy = App(
+        return self._copied(App, store, resources, settings, self.transports)
+
+    def _copied(
+        self,
+        kind: "type[AnyApp]",
+        store: str | None,
+        resources: Mapping[type, object] | None,
+        settings: Settings | None,
+        transports: Mapping[type[Via], Transport],
+    ) -> "AnyApp":
+        copy = kind(
             *self.pipelines,
             store=store or self.store,
             retired=self.retired,
             resources=self.resources,
             settings=settings or self.settings,
-            transports=self.transports,
+            transports=transports,
         )
         copy._given = {**self._given, **(resources or {})}
         return copy
@@ -229,6 +241,20 @@ class App:
             raise NotRunning("the app is not open; write: async with app.running(): ...")
         return self._runtime
 
+    async def _asked(
+        self, work: Callable[[Runtime], Awaitable[T]], *, counts_each: bool = False
+    ) -> T:
+        """Everything that asks the open app to change something goes through here.
+
+        `counts_each` says that it would be done twice if it were asked for twice.
+        """
+        return await work(self._open)
+
+    def _handle(
+        self, plan: Plan, id: str, *, duplicate: bool = False, tenant: str
+    ) -> Execution[Any]:
+        return Execution(self._open, plan, id, duplicate=duplicate, tenant=tenant)
+
     # --- submitting ---------------------------------------------------------------------------
 
     @overload
@@ -274,17 +300,20 @@ class App:
             LimitExceeded: the value is too large.
             StoreUnavailable: it was not stored; try again.
         """
-        runtime = self._open
-        plan = self._plan(pipeline)
+        plan, key = self._plan(pipeline), idempotency_key
         if isinstance(pipeline, str):
-            made = await runtime.service.submit(
-                plan.pipeline, value, key=idempotency_key, tenant=tenant
+            made = await self._submitted(
+                lambda runtime: runtime.service.submit(
+                    plan.pipeline, value, key=key, tenant=tenant
+                ),
+                key,
             )
         else:
-            made = await runtime.service.submit_value(
-                plan, value, key=idempotency_key, tenant=tenant
+            made = await self._submitted(
+                lambda runtime: runtime.service.submit_value(plan, value, key=key, tenant=tenant),
+                key,
             )
-        return Execution(runtime, plan, made.execution_id, duplicate=made.duplicate, tenant=tenant)
+        return self._handle(plan, made.execution_id, duplicate=made.duplicate, tenant=tenant)
 
     @overload
     def execution(
@@ -299,7 +328,7 @@ class App:
     ) -> Execution[Any]:
         """A handle on an execution that exists; it is looked up when it is used."""
         plan = self._plan(pipeline, retired=True)
-        return Execution(self._open, plan, id, duplicate=False, tenant=tenant)
+        return self._handle(plan, id, tenant=tenant)
 
     async def redrive(
         self,
@@ -328,13 +357,17 @@ class App:
         """
         if from_ not in {"start", "await"}:
             raise ValueError(f'from_ is "start" or "await", not {from_!r}')
-        runtime = self._open
-        made = await runtime.service.redrive(tenant, id, from_await=from_ == "await", again=again)
-        view = await runtime.service.execution(tenant, made.execution_id)
+        made = await self._asked(
+            lambda runtime: runtime.service.redrive(
+                tenant, id, from_await=from_ == "await", again=again
+            ),
+            counts_each=again,
+        )
+        view = await self.service.execution(tenant, made.execution_id)
         if view is None:
             raise UnknownExecution(f"execution {made.execution_id} is no longer stored")
         plan = self._plans.get(view.pipeline)
-        return Execution(runtime, plan, made.execution_id, duplicate=made.duplicate, tenant=tenant)
+        return self._handle(plan, made.execution_id, duplicate=made.duplicate, tenant=tenant)
 
     async def ask_again(
         self, interaction: Interaction[Any, Any] | str, *, tenant: str = DEFAULT_TENANT
@@ -346,7 +379,8 @@ class App:
             NotRedrivable: it has not failed, was asked again already, or its await has ended.
         """
         id_ = interaction if isinstance(interaction, str) else interaction.interaction_id
-        return (await self.service.ask_again(tenant, id_)).interaction_id
+        asked = await self._asked(lambda runtime: runtime.service.ask_again(tenant, id_))
+        return asked.interaction_id
 
     # --- what waits ---------------------------------------------------------------------------
 
@@ -513,7 +547,7 @@ class App:
             StoreUnavailable: it failed midway; `.receipts` holds those that were committed.
         """
         typed = [_typed(interaction, answer, actor) for interaction, answer in completions]
-        replies = await self._open.admission.admit(tenant, typed)
+        replies = await self._admit(tenant, typed)
         receipts = [reply.receipt for reply in replies if reply is not None]
         if len(receipts) < len(replies):
             raise StoreUnavailable(
@@ -555,7 +589,8 @@ class App:
             UnknownInteraction: there is none of that id.
             AlreadyEnded: it takes no answer any more.
         """
-        await self.service.assign(tenant, _id_of(interaction), assignee, by=by)
+        id_ = _id_of(interaction)
+        await self._asked(lambda runtime: runtime.service.assign(tenant, id_, assignee, by=by))
 
     async def claim(
         self,
@@ -570,7 +605,8 @@ class App:
             AlreadyAssigned: somebody else has it.
             UnknownInteraction, AlreadyEnded.
         """
-        await self.service.claim(tenant, _id_of(interaction), by)
+        id_ = _id_of(interaction)
+        await self._asked(lambda runtime: runtime.service.claim(tenant, id_, by))
 
     async def unclaim(
         self,
@@ -580,7 +616,8 @@ class App:
         tenant: str = DEFAULT_TENANT,
     ) -> None:
         """Put a question of one's own back; raises like `claim`."""
-        await self.service.unclaim(tenant, _id_of(interaction), by)
+        id_ = _id_of(interaction)
+        await self._asked(lambda runtime: runtime.service.unclaim(tenant, id_, by))
 
     # --- deploys ------------------------------------------------------------------------------
 
@@ -589,11 +626,13 @@ class App:
 
         What runs goes on to its next boundary; submissions and answers are taken in as ever.
         """
-        await self.service.pause(self._plan(pipeline, retired=True).pipeline)
+        name = self._plan(pipeline, retired=True).pipeline
+        await self._asked(lambda runtime: runtime.service.pause(name))
 
     async def resume(self, pipeline: Pipeline[Any, Any] | str) -> None:
         """Let a paused pipeline go on."""
-        await self.service.pause(self._plan(pipeline, retired=True).pipeline, paused=False)
+        name = self._plan(pipeline, retired=True).pipeline
+        await self._asked(lambda runtime: runtime.service.pause(name, paused=False))
 
     async def release(
         self,
@@ -610,15 +649,27 @@ class App:
             UnknownExecution, AlreadyEnded.
         """
         id_ = execution if isinstance(execution, str) else execution.execution_id
-        return await self.service.release(tenant, id_, fingerprint, by=by)
+        return await self._asked(
+            lambda runtime: runtime.service.release(tenant, id_, fingerprint, by=by)
+        )
 
     # --- helpers ------------------------------------------------------------------------------
 
     async def _admitted(self, tenant: str, typed: Typed) -> Receipt:
-        reply = await self._open.admission.admit_one(tenant, typed)
+        [reply] = await self._admit(tenant, [typed])
         if reply is None:
             raise StoreUnavailable("the store did not take the completion; send it again")
         return raise_for_refusal(reply)
+
+    async def _submitted(
+        self, work: Callable[[Runtime], Awaitable[Submission]], key: str | None
+    ) -> Submission:
+        """Every submission goes through here."""
+        return await self._asked(work, counts_each=key is None)
+
+    async def _admit(self, tenant: str, typed: Sequence[Typed]) -> list[Reply | None]:
+        """Every answer goes through here."""
+        return await self._asked(lambda runtime: admitted_by(runtime, tenant, typed))
 
     def _plan(self, pipeline: Pipeline[Any, Any] | str, *, retired: bool = False) -> Plan:
         plan = self._plans.get(pipeline) if isinstance(pipeline, str) else plan_of(pipeline)
@@ -645,6 +696,13 @@ class App:
     def _boundary_of(self, asked: Asked) -> PlanAwait | None:
         """The await as the version has it that reads the answer; None if none of here does."""
         return self._plans.boundary_of(asked.pipeline, asked.unit.fingerprint, asked.unit.step_id)
+
+
+async def admitted_by(runtime: Runtime, tenant: str, typed: Sequence[Typed]) -> list[Reply | None]:
+    """Bring answers to a runtime; a reply each, None where its store failed."""
+    if len(typed) == 1:
+        return [await runtime.admission.admit_one(tenant, typed[0])]
+    return await runtime.admission.admit(tenant, typed)
 
 
 def raise_for_refusal(reply: Reply) -> Receipt:

@@ -134,6 +134,16 @@ class Committer:
         if self._task is not None:
             await self._task
 
+    async def idle(self) -> None:
+        """Return once no commit is under way and none waits."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    @property
+    def is_idle(self) -> bool:
+        """True while no commit is under way and none waits."""
+        return self._task is None
+
     @property
     def pending(self) -> int:
         """How many moves wait for a commit."""

@@ -60,16 +60,19 @@ class Deploys:
 
     # --- a worker's part ----------------------------------------------------------------------
 
-    async def start(self, worker: str, pipelines: Sequence[str]) -> None:
-        """Say what this process's fingerprints stand for and that it claims by them."""
+    async def start(self, worker: str, pipelines: Sequence[str], *, looping: bool = True) -> None:
+        """Say what this process's fingerprints stand for and that it claims by them; then, if
+        `looping`, look and speak from time to time.
+        """
         self._worker = worker
         self._only = frozenset(pipelines)
         self._started_at = await self._store.now()
         boundaries = self._plans.boundaries()
         self._plans.adopt((await self._store.deployed()).boundaries.values())
-        await self._say(boundaries)
+        await self.say(boundaries)
         await self.refresh()
-        self._task = asyncio.create_task(self._run(), name="bide-deploys")
+        if looping:
+            self._task = asyncio.create_task(self._run(), name="bide-deploys")
 
     async def stop(self) -> None:
         """Say that it claims no more."""
@@ -110,13 +113,14 @@ class Deploys:
                 age = asyncio.get_running_loop().time() - self._said_at
                 renewal = self._settings.lease_renew_ms / 1000
                 if age >= renewal or self._announced != self._claimable():
-                    await self._say()
+                    await self.say()
             except StoreUnavailable as error:
                 log.warning("cannot look at the other workers: %s", error)
             except Exception:  # a defect must not end the looks for good
                 log.exception("a look at the other workers failed in a way that none should")
 
-    async def _say(self, notices: Sequence[Notice] = ()) -> None:
+    async def say(self, notices: Sequence[Notice] = ()) -> None:
+        """Announce that this worker is there and what it claims."""
         assert self._worker is not None
         claimable = self._claimable()
         seen = WorkerSeen(self._worker, self._started_at, 0, claimable)

@@ -137,18 +137,21 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._is_bounded = False
         self._stopping = False
+        self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to send."""
-        self._claiming = asyncio.create_task(self._claim_loop(), name="bide-dispatch")
+        self._loops = [asyncio.create_task(self._claim_loop(), name="bide-dispatch")]
 
     async def stop(self, timeout_s: float) -> None:
         """Claim no more; let what is being sent come to its end, else record it as unclear."""
         self._stopping = True
         self._wake.set()
         # A claim that is under way is not cut off: the store would keep what it brings.
-        await asyncio.wait([self._claiming], timeout=timeout_s)
-        self._claiming.cancel()
+        if self._loops:
+            await asyncio.wait(self._loops, timeout=timeout_s)
+        for loop in self._loops:
+            loop.cancel()
         if self._sending:
             await asyncio.wait(self._sending, timeout=timeout_s)
         for task in self._sending:
@@ -161,6 +164,11 @@ class Dispatcher:
     def sending(self) -> int:
         """How many interactions are being sent."""
         return sum(each.in_hand for each in self._endpoints.values())
+
+    async def idle(self) -> None:
+        """Return once nothing is being sent; what came of it may still wait for its commit."""
+        while self._sending:
+            await asyncio.wait(self._sending)
 
     def wake(self) -> None:
         """Look for what is to be sent now."""
@@ -185,23 +193,34 @@ class Dispatcher:
         pause = _POLL_FIRST_S
         while not self._stopping:
             self._wake.clear()
-            offer = self._offer()
-            claimed: list[ToSend] = []
-            if offer.routes:
-                try:
-                    claimed = await self._store.claim_dispatches(offer)
-                except StoreUnavailable as error:
-                    log.warning("cannot claim what is to be sent: %s", error)
-                except Exception:  # a defect must not end the sending of everything else
-                    log.exception("a claim of what is to be sent failed as none should")
+            claimed = 0
+            try:
+                claimed = await self.claim_due()
+            except StoreUnavailable as error:
+                log.warning("cannot claim what is to be sent: %s", error)
+            except Exception:  # a defect must not end the sending of everything else
+                log.exception("a claim of what is to be sent failed as none should")
             if claimed:
-                self._put_back(claimed) if self._stopping else self._take(claimed)
                 pause = _POLL_FIRST_S
                 continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
             pause = min(pause * 2, self._settings.poll_max_ms / 1000)
+
+    async def claim_due(self) -> int:
+        """Claim what is due and begin to send it; gives how many interactions.
+
+        Raises:
+            StoreUnavailable: nothing was claimed.
+        """
+        offer = self._offer()
+        if not offer.routes:
+            return 0
+        claimed = await self._store.claim_dispatches(offer)
+        if claimed:
+            self._put_back(claimed) if self._stopping else self._take(claimed)
+        return len(claimed)
 
     def _offer(self) -> DispatchOffer:
         """What it has room for; an endpoint's room is shared out among the awaits that go there."""
@@ -440,7 +459,7 @@ class Dispatcher:
 
     def checks(self) -> list[Check]:
         """What keeps it from sending."""
-        if self._claiming.done():
+        if any(loop.done() for loop in self._loops):
             message, hint = "the dispatcher has stopped", "restart the process; see its log"
             return [Check(name="dispatch", ok=False, message=message, hint=hint)]
         now = self._now()

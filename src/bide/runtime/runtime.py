@@ -53,6 +53,7 @@ class Runtime:
         given: Mapping[ResourceKey, object],
         transports: Mapping[type[Via], Transport] | None = None,
         telemetry: Telemetry = SILENT,
+        new_id: Callable[[], ExecutionId] | None = None,
     ) -> None:
         self.store = store
         self.plans = plans
@@ -73,7 +74,7 @@ class Runtime:
             pending_rows=settings.pending_rows,
             meter=telemetry.meter,
         )
-        new_id = ExecutionIds()
+        new_id = new_id or ExecutionIds()
         self.deploys = Deploys(store, plans, settings)
         self.admission = Admission(
             store,
@@ -107,10 +108,12 @@ class Runtime:
         workers: bool,
         concurrency: int = DEFAULT_CONCURRENCY,
         pipelines: Sequence[str] = (),
+        looping: bool = True,
     ) -> None:
         """Open the store, then what steps ask for, then begin to work.
 
-        Whatever was opened is closed again when a later part cannot be.
+        Whatever was opened is closed again when a later part cannot be. Unless `looping`, it does
+        nothing by itself but to go on with what its own commits hand over: a simulator calls `turn`.
         """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, self._telemetry.tracing.close)
@@ -119,11 +122,12 @@ class Runtime:
             self.committer.start()
             stack.push_async_callback(self.committer.stop)
             if workers:
-                await self._start_worker(stack, concurrency, pipelines)
+                await self._start_worker(stack, concurrency, pipelines, looping=looping)
             followers = (self.worker, self.dispatcher, self.watch)
             self.committer.follow([each for each in followers if each is not None])
-            self._follow = asyncio.create_task(self._follow_others(), name="bide-follow")
-            stack.push_async_callback(_cancelled, self._follow)
+            if looping:
+                self._follow = asyncio.create_task(self._follow_others(), name="bide-follow")
+                stack.push_async_callback(_cancelled, self._follow)
             stack.callback(self.watch.stop)
             self._stack = stack.pop_all()
 
@@ -131,8 +135,53 @@ class Runtime:
         """Let running segments finish, commit what is waiting, close everything."""
         await self._stack.aclose()
 
+    async def turn(self) -> bool:
+        """Do the next thing that is due now, with whatever follows from it at once.
+
+        Claims one execution, or else what is to be sent, or else settles what is overdue; so that
+        what a process does comes in one order, however its threads are scheduled.
+
+        Returns:
+            Whether there was anything to do.
+
+        Raises:
+            StoreUnavailable: it was not done.
+        """
+        done = self.worker is not None and await self.worker.claim_due(1) > 0
+        if not done and self.dispatcher is not None:
+            done = await self.dispatcher.claim_due() > 0
+        if not done:
+            done = await self._sweeper.sweep() > 0
+        await self.idle()
+        return done
+
+    @property
+    def steps_running(self) -> int:
+        """How many threads are in a step; after a stop, those that cannot be told to end."""
+        return self._pool.busy
+
+    async def idle(self) -> None:
+        """Return once nothing is under way: no segment, nothing being sent, no commit."""
+        while True:
+            if self.worker is not None:
+                await self.worker.idle()
+            if self.dispatcher is not None:
+                await self.dispatcher.idle()
+            await self.committer.idle()
+            # What was waited for last may have begun what was waited for first.
+            begun = (self.worker and self.worker.running) or (
+                self.dispatcher and self.dispatcher.sending
+            )
+            if not begun and self.committer.is_idle:
+                return
+
     async def _start_worker(
-        self, stack: AsyncExitStack, concurrency: int, pipelines: Sequence[str]
+        self,
+        stack: AsyncExitStack,
+        concurrency: int,
+        pipelines: Sequence[str],
+        *,
+        looping: bool,
     ) -> None:
         opened: dict[Any, object] = dict(self._given)
         for factory in self._resources:
@@ -144,22 +193,23 @@ class Runtime:
         tools = Tools(self.store, self._pool, self.settings, self._clock, opened)
         names = [self.plans.get(name).pipeline for name in pipelines]
         name = worker_name()
-        await self.deploys.start(name, names)
+        await self.deploys.start(name, names, looping=looping)
         stack.push_async_callback(self.deploys.stop)
         self.worker = Worker(
             name, self.store, self.committer, self.plans, tools, self.settings,
             concurrency=concurrency, deploys=self.deploys, telemetry=self._telemetry,
         )  # fmt: skip
         self.deploys.on_change(self.worker.wake)
-        self.worker.start()
         stack.push_async_callback(self.worker.stop, self.settings.stop_timeout_ms / 1000)
         self.health.worker = self.worker
-        self._sweeper.start()
         stack.push_async_callback(self._sweeper.stop)
+        if looping:
+            self.worker.start()
+            self._sweeper.start()
         if self._transports:
-            await self._start_dispatcher(stack, name)
+            await self._start_dispatcher(stack, name, looping=looping)
 
-    async def _start_dispatcher(self, stack: AsyncExitStack, name: str) -> None:
+    async def _start_dispatcher(self, stack: AsyncExitStack, name: str, *, looping: bool) -> None:
         for transport in self._transports.values():
             stack.push_async_callback(transport.close)
             await transport.open()
@@ -168,7 +218,8 @@ class Runtime:
             self.settings, self._token_of, telemetry=self._telemetry,
         )  # fmt: skip
         self.health.dispatcher = self.dispatcher
-        self.dispatcher.start()
+        if looping:
+            self.dispatcher.start()
         stack.push_async_callback(self.dispatcher.stop, self.settings.stop_timeout_ms / 1000)
 
     def _token_of(self, interaction: Interaction, via: Via) -> str | None:

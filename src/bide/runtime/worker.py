@@ -105,14 +105,17 @@ class Worker:
         self._outbox_signalled = False
         self._stopping = False
         self._renewed_at = self._loop.time()
+        self._loops: list[asyncio.Task[None]] = []
         self._idle = asyncio.Event()
         self._idle.set()
 
     def start(self) -> None:
         """Begin to claim."""
         log.info("worker %s claims", self.name)
-        self._claiming = asyncio.create_task(self._claim_loop(), name="bide-claim")
-        self._renewing = asyncio.create_task(self._renew_loop(), name="bide-renew")
+        self._loops = [
+            asyncio.create_task(self._claim_loop(), name="bide-claim"),
+            asyncio.create_task(self._renew_loop(), name="bide-renew"),
+        ]
 
     async def stop(self, timeout_s: float) -> None:
         """Claim no more; let running segments finish, and give back what was not begun."""
@@ -121,11 +124,12 @@ class Worker:
         try:
             async with asyncio.timeout(timeout_s):
                 # A claim that is under way is not cut off: the store would keep what it brings.
-                await asyncio.wait([self._claiming])
+                if self._loops:
+                    await asyncio.wait(self._loops[:1])
                 await self._idle.wait()
         except TimeoutError:
             log.warning("stopping with %d segments unfinished", len(self._running))
-        left = [self._claiming, self._renewing, *self._tasks.values()]
+        left = [*self._loops, *self._tasks.values()]
         for task in left:
             task.cancel()
         held = list(self._running.items())
@@ -134,7 +138,8 @@ class Worker:
         # Given back before anything of theirs is waited for; then their tasks may clean up, as
         # long as what they use is open.
         await self._give_back(held)
-        await asyncio.wait(left, timeout=_CLEAN_UP_S)
+        if left:
+            await asyncio.wait(left, timeout=_CLEAN_UP_S)
 
     def wake(self) -> None:
         """Look for due executions now."""
@@ -147,12 +152,17 @@ class Worker:
     @property
     def is_claiming(self) -> bool:
         """False when its loops have ended, which only a defect makes them do before a stop."""
-        return not (self._claiming.done() or self._renewing.done())
+        return not any(loop.done() for loop in self._loops)
 
     @property
     def running(self) -> int:
         """How many executions it holds."""
         return len(self._running)
+
+    async def idle(self) -> None:
+        """Return once it holds none."""
+        while self._running:
+            await self._idle.wait()
 
     @property
     def unrenewed_s(self) -> float:
@@ -183,22 +193,33 @@ class Worker:
         while not self._stopping:
             self._wake.clear()
             room = self._concurrency - len(self._running)
-            claimed: list[Claimed] = []
-            if room > 0 and self._deploys.claims:
-                began = self._loop.time()
-                try:
-                    claimed = await self._store.claim(self._claim_offer(room))
-                    self._meter.claimed(claimed, self._loop.time() - began)
-                except StoreUnavailable as error:
-                    log.warning("cannot claim: %s", error)
+            claimed = 0
+            try:
+                claimed = await self.claim_due(room)
+            except StoreUnavailable as error:
+                log.warning("cannot claim: %s", error)
             if claimed:
-                self._take(claimed)
                 pause = _POLL_FIRST_S
-                if len(claimed) >= room:
+                if claimed >= room:
                     await self._pause(_POLL_FIRST_S)
                 continue
             await self._pause(pause)
             pause = min(pause * 2, self._settings.poll_max_ms / 1000)
+
+    async def claim_due(self, room: int) -> int:
+        """Claim and begin what is due, `room` executions at most; gives how many.
+
+        Raises:
+            StoreUnavailable: nothing was claimed.
+        """
+        if room <= 0 or not self._deploys.claims:
+            return 0
+        began = self._loop.time()
+        claimed = await self._store.claim(self._claim_offer(room))
+        self._meter.claimed(claimed, self._loop.time() - began)
+        if claimed:
+            self._take(claimed)
+        return len(claimed)
 
     def _claim_offer(self, room: int) -> ClaimOffer:
         limit = min(room, self._settings.batch_rows)

@@ -1,5 +1,6 @@
-"""What tests of and on Bide are made of: a clock that is turned by hand, a suite for stores."""
+"""What tests of and on Bide are made of: simulated apps, a clock turned by hand, a suite for stores."""
 
 from bide.testing.clock import FakeClock
+from bide.testing.simulation import Simulation, simulate
 
-__all__ = ["FakeClock"]
+__all__ = ["FakeClock", "Simulation", "simulate"]

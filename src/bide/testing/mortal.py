@@ -1,0 +1,121 @@
+"""A store as one process has it, which may die at any of its commits.
+
+A crash is played and not done: from one instant on the process's store answers nothing, whatever it
+is asked, and so nothing that the process still has in memory leaves any trace. What it committed
+before stays. So the same process can die at every commit in turn, in milliseconds, and on every
+store; `bide.stores.faults` is for processes that are really killed.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from bide.engine.dispatching import DispatchOffer
+from bide.engine.fold import Transacted
+from bide.engine.moves import Claimed, Handover, Mismatch, Move, Refused, ToSend
+from bide.engine.running import ClaimOffer
+from bide.errors import StoreUnavailable
+from bide.spi.store import LeaseKey, Notice, Store
+
+
+class Died(StoreUnavailable):
+    """The process has died; nobody is told of anything any more."""
+
+
+class Fate:
+    """What befalls a process at its commits; this one lets everything be."""
+
+    async def before(self, store: Store, moves: Sequence[Move]) -> None:
+        """Called before moves are committed; `store` is what a process that lives would ask.
+
+        Raises:
+            Died: the process dies here, and they are not.
+        """
+
+    async def after(self, made: Sequence[type[Move]]) -> None:
+        """Called once moves are durable and nobody was told of it, with the kinds of those that
+        were made; what was refused is not among them.
+
+        Raises:
+            Died: the process dies here.
+        """
+
+    async def claimed(self, kind: type[Claimed | ToSend]) -> None:
+        """Called once a claim is durable that brought something.
+
+        Raises:
+            Died: the process dies here.
+        """
+
+
+class Mortal:
+    """A `Store` that ends with its process. The verbs that write are its own."""
+
+    def __init__(self, store: Store, fate: Fate) -> None:
+        self._store = store
+        self._fate = fate
+        #: Set when the process has died.
+        self.died = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    @property
+    def is_dead(self) -> bool:
+        """True once the process has died."""
+        return self.died.is_set()
+
+    def die(self) -> None:
+        """Answer nothing from now on."""
+        self.died.set()
+
+    @asynccontextmanager
+    async def _living(self) -> AsyncGenerator[None]:
+        self._check()
+        try:
+            yield
+        except Died:
+            self.die()
+            raise
+        # It may have died elsewhere meanwhile, and then it hears nothing of what was committed.
+        self._check()
+
+    def _check(self) -> None:
+        if self.is_dead:
+            raise Died("the process has died, made so by a simulation")
+
+    async def transact(self, moves: Sequence[Move], handover: Handover | None = None) -> Transacted:
+        async with self._living():
+            await self._fate.before(self._store, moves)
+            done = await self._store.transact(moves, handover)
+            await self._fate.after(
+                [
+                    type(move)
+                    for move, outcome in zip(moves, done.outcomes, strict=True)
+                    if not isinstance(outcome, Refused | Mismatch)
+                ]
+            )
+            return done
+
+    async def claim(self, offer: ClaimOffer) -> list[Claimed]:
+        async with self._living():
+            claimed = await self._store.claim(offer)
+            if claimed:
+                await self._fate.claimed(Claimed)
+            return claimed
+
+    async def claim_dispatches(self, offer: DispatchOffer) -> list[ToSend]:
+        async with self._living():
+            claimed = await self._store.claim_dispatches(offer)
+            if claimed:
+                await self._fate.claimed(ToSend)
+            return claimed
+
+    async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
+        async with self._living():
+            return await self._store.renew(leases, lease_ms)
+
+    async def announce(self, notices: Sequence[Notice]) -> None:
+        async with self._living():
+            await self._store.announce(notices)

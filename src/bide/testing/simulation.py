@@ -1,0 +1,528 @@
+"""An app on a virtual clock, whose process a test may end at any instant.
+
+Theory of operation
+-------------------
+A `Simulation` is the app itself: its own engine, worker, dispatcher and sweeper, over a real SQLite
+file. Only what makes one run differ from the next is taken out. No loop runs: a verb does what is
+due, one thing after another (`Runtime.turn`), and returns when nothing more is. Time stands still
+meanwhile, and moves from one due instant to the next when a test lets it pass. Ids come from the
+order of the verbs. What is sent stays in memory (`Carrier`).
+
+A crash ends the process's store (`Mortal`): what was in memory leaves no trace, and the file stays.
+A new process then starts over that file, after its leases have run out. Whoever was asking asks
+again, as a client does that has lost its connection.
+
+The clock that steps see leaves out the time that leases need to run out, so that a step that runs
+again after a crash has the time of its first run.
+"""
+
+import asyncio
+import logging
+import random
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+
+from typing_extensions import TypeVar
+
+from bide.app.app import DEFAULT_TENANT, App, admitted_by
+from bide.app.handles import Execution
+from bide.authoring.durations import Duration, duration_ms
+from bide.authoring.transports import Inbox
+from bide.engine.dispatching import DispatchOffer, RouteOffer
+from bide.engine.running import ClaimOffer
+from bide.errors import StoreUnavailable
+from bide.model.ids import ExecutionId, compose_execution_id, format_execution
+from bide.model.records import Execution as Row
+from bide.planning.pipeline import plan_of
+from bide.planning.plan import Plan
+from bide.runtime.admission import Typed
+from bide.runtime.runtime import DEFAULT_CONCURRENCY, Runtime
+from bide.runtime.views import Reply, Submission
+from bide.runtime.watch import Condition, Seen
+from bide.security.desk import TokenDesk
+from bide.security.keyring import Keyring, new_key
+from bide.spi.store import Store
+from bide.spi.transport import Outgoing
+from bide.stores.sqlite.store import SqliteStore
+from bide.testing.carrier import Carrier, Partner, takes_all
+from bide.testing.clock import FakeClock
+from bide.testing.fate import Commit, Mishap, Planned, When
+from bide.testing.ledger import Ledger, WatchedPlans
+from bide.testing.mortal import Died, Mortal
+
+T = TypeVar("T")
+Out_co = TypeVar("Out_co", covariant=True)
+
+_LEASE_MS = 100
+#: Longer than any lease of a worker or a dispatcher.
+_LAPSE_MS = 3 * _LEASE_MS
+_CENTURY_MS = 100 * 365 * 86_400_000
+_MANY = 100_000
+#: How long the threads of a process that has died may go on with the step that they are in.
+_THREADS_S = 10.0
+#: Time stands still while anything runs, so leases need not be long; and every rest is one on the
+#: clock.
+_SETTINGS: Mapping[str, object] = {
+    "lease_ms": _LEASE_MS,
+    "retry_in_place_ms": 0,
+    "stop_timeout_ms": 0,
+    "dispatch_breaker_failures": _MANY,
+}
+
+#: Who says so in a log when its process's store is gone.
+_WHO_COMPLAINS = ("committer", "worker", "dispatcher")
+
+Delivery = Literal["once", "twice", "reordered"]
+
+
+class Conditions(NamedTuple):
+    """Under which a simulation runs; the plain ones, unless `explore` says otherwise."""
+
+    #: Decides the order of what has none, and, where it is odd, that every segment is claimed: an
+    #: even one lets the commit that makes it ready hand it over.
+    seed: int = 0
+    mishap: Mishap | None = None
+    #: How answers and keyed submissions come: once; twice; or answers of a batch in another order,
+    #: each of them once more at some later time.
+    delivery: Delivery = "once"
+
+
+@dataclass(slots=True)
+class _Verb:
+    """A verb that the test has called: its ordinal, and how many ids were made for it."""
+
+    number: int
+    ids: int = 0
+
+
+_verb: ContextVar[_Verb | None] = ContextVar("bide_simulated_verb", default=None)
+
+
+@asynccontextmanager
+async def simulate(
+    app: App,
+    *,
+    partner: Partner = takes_all,
+    resources: Mapping[type, object] | None = None,
+    conditions: Conditions = Conditions(),  # noqa: B008 - an immutable value, never changed
+) -> AsyncGenerator["Simulation"]:
+    """The app on a virtual clock, over a SQLite file of its own, for the body of the `async with`.
+
+    Args:
+        app: taken as it is, but for its store and for the settings that concern time.
+        partner: says what comes of each try to send a request; takes them all by default.
+        resources: objects in the place of the app's resources, by type.
+        conditions: what `explore` varies.
+    """
+    carrier = Carrier(partner)
+    kinds = {type(each.transport) for plan in app._plans.versions for each in plan.awaits()}
+    with tempfile.TemporaryDirectory(prefix="bide-simulation-") as folder:
+        sim = app._copied(
+            Simulation,
+            f"sqlite:///{folder}/bide.db",
+            resources,
+            app.settings.model_copy(update=_SETTINGS),
+            dict.fromkeys(kinds - {Inbox}, carrier),
+        )
+        sim._begin(Path(folder) / "bide.db", carrier, conditions)
+        with _muted(lambda: sim._process.is_dead):
+            await sim.start()
+            try:
+                yield sim
+            finally:
+                await sim.stop()
+
+
+class Simulation(App):
+    """An app whose time and whose crashes a test decides; `simulate` makes one.
+
+    It has the verbs of an app, and each returns once nothing is due any more. Waiting is what lets
+    time pass: `result(timeout=...)` and `parked(timeout=...)` go on from one due instant to the next
+    until they have what they wait for, their timeout is over, or nothing would ever happen; then it
+    is a `TimeoutError`.
+    """
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def _begin(self, file: Path, carrier: Carrier, conditions: Conditions) -> None:
+        """Take what `simulate` has made; before anything else."""
+        self._file = file
+        self._carrier = carrier
+        self._conditions = conditions
+        self._chance = random.Random(conditions.seed)
+        self._clock = FakeClock()
+        self._lapsed_ms = 0
+        self._verbs = count(1)
+        self._unasked = _Verb(0)
+        self._reviving = asyncio.Lock()
+        self._repeats: list[Callable[[], Awaitable[None]]] = []
+        self._fate = Planned(conditions.mishap, self._overtake)
+        self._ledger = Ledger()
+        plans = [[plan_of(each) for each in part] for part in (self.pipelines, self.retired)]
+        self._plans = WatchedPlans(plans[0], plans[1], self._ledger)
+        self._tokens = TokenDesk.of(self.settings)
+        if not self._tokens.is_open:
+            keyring = Keyring.of(new_key(self.now))
+            self._tokens = TokenDesk(lambda: keyring, retention_ms=_CENTURY_MS)
+        #: Another look at the file, at a time of its own: what would be due then?
+        self._looks_at = 0
+        self._look = SqliteStore(str(file), lambda: self._looks_at)
+
+    async def start(
+        self,
+        *,
+        workers: bool = True,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        pipelines: Sequence[str] = (),
+    ) -> None:
+        """Start the first process."""
+        await self._start_process(workers=workers, pipelines=pipelines)
+        await self._look.open()
+
+    async def stop(self) -> None:
+        """End it, with whatever has not ended."""
+        await self._look.close()
+        await super().stop()
+
+    async def _start_process(self, *, workers: bool, pipelines: Sequence[str]) -> None:
+        self._process = Mortal(SqliteStore(str(self._file), self._stored_now), self._fate)
+        runtime = Runtime(
+            cast("Store", self._process), self._plans, self.settings, self._clock,
+            tokens=self._tokens, resources=self.resources, given=self._given,
+            transports=self.transports, new_id=self._new_id,
+        )  # fmt: skip
+        # One execution at a time is handed over while another ends; or none at all.
+        concurrency = 1 if self._conditions.seed % 2 else 2
+        await runtime.start(
+            workers=workers, concurrency=concurrency, pipelines=pipelines, looping=False
+        )
+        self._runtime = runtime
+
+    def _stored_now(self) -> int:
+        return self._clock() + self._lapsed_ms
+
+    def _new_id(self) -> ExecutionId:
+        verb = _verb.get() or self._unasked
+        verb.ids += 1
+        return compose_execution_id(self._clock(), verb.ids & 0xFFF, verb.number)
+
+    # --- crashes ------------------------------------------------------------------------------
+
+    async def crash(self) -> None:
+        """End the process and start another one over what it has stored, once its leases ran out.
+
+        What was not committed is gone, and so is the memory of every resource.
+        """
+        process = self._process
+        process.die()
+        await self._revive(process)
+        await self.settle()
+
+    def crash_at(self, commit: str, when: When = "after") -> None:
+        """Let the process die at its next commit of that kind, and another one start.
+
+        Args:
+            commit: what it makes, as `commits` names it: `submit`, `park`, `admit`, `finish`.
+            when: `before` the commit, so that it is not made; `after` it, when nobody was told of
+                it; or `late`: it stands still until others have its leases, then tries, and dies.
+        """
+        self._fate.arm(commit, when)
+
+    @property
+    def commits(self) -> list[Commit]:
+        """What was committed so far, by all processes; also what was tried and died of."""
+        return list(self._fate.commits)
+
+    async def _revive(self, dead: Mortal) -> None:
+        async with self._reviving:
+            if self._process is not dead or self._runtime is None:
+                return  # somebody else did, or the simulation is over
+            runtime, self._runtime = self._runtime, None
+            await runtime.stop()
+            async with asyncio.timeout(_THREADS_S):
+                while runtime.steps_running:  # noqa: ASYNC110 - threads that nobody waits for tell nobody
+                    await asyncio.sleep(0.001)
+            self._lapsed_ms += _LAPSE_MS
+            await self._start_process(workers=True, pipelines=())
+
+    async def _overtake(self, store: Store) -> None:
+        """Let every lease run out, and somebody else have what was under it."""
+        self._lapsed_ms += _LAPSE_MS
+        routes = tuple(
+            RouteOffer(each.fingerprint, plan.pipeline, each.id, _MANY, _LEASE_MS, _MANY)
+            for plan in self._plans.versions
+            for each in plan.awaits()
+            if not isinstance(each.transport, Inbox)
+        )
+        fingerprints = self._plans.fingerprints
+        await store.claim(ClaimOffer("another", _LEASE_MS, _MANY, fingerprints, _MANY))
+        await store.claim_dispatches(DispatchOffer("another", routes))
+
+    # --- time ---------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        """The time that steps see, in UTC."""
+        return datetime.fromtimestamp(self._clock() / 1000, UTC)
+
+    async def settle(self) -> None:
+        """Do all that is due now, and whatever follows from it without time passing.
+
+        Every verb does so before it returns.
+        """
+        while await self._through(lambda runtime: runtime.turn()):
+            pass
+
+    async def advance(self, duration: Duration) -> None:
+        """Let time pass; what falls due meanwhile happens at its instant, in order.
+
+        Args:
+            duration: a `timedelta`, `"29m"` or `"PT29M"`.
+        """
+        until = self._clock() + duration_ms(duration, "advance")
+        await self.settle()
+        while await self._pass(until):
+            await self.settle()
+        await self._turn_to(until)
+
+    async def _pass(self, until: int) -> bool:
+        """Let time pass to the next instant at which something is due; False if there is none."""
+        at = await self._next_due(until)
+        if at is None:
+            return False
+        await self._turn_to(at)
+        return True
+
+    async def _turn_to(self, at: int) -> None:
+        self._clock.now = max(self._clock.now, at)
+        await self._through(lambda runtime: runtime.deploys.say())
+        await self._through(lambda runtime: runtime.deploys.refresh())
+
+    async def _next_due(self, until: int) -> int | None:
+        """The first instant after now, `until` at the latest, at which more is due than now."""
+        now = self._clock()
+        due_now, step = await self._due_at(now), 1
+        early, late = now, min(now + step, until)
+        while await self._due_at(late) == due_now:
+            if late >= until:
+                return None
+            step *= 8
+            early, late = late, min(now + step, until)
+        while late - early > 1:
+            middle = (early + late) // 2
+            if await self._due_at(middle) == due_now:
+                early = middle
+            else:
+                late = middle
+        return late
+
+    async def _due_at(self, at: int) -> int:
+        """How much would be due if nothing happened until then."""
+        self._looks_at = at + self._lapsed_ms
+        backlog, overdue = await self._look.backlog(), await self._look.overdue(_MANY)
+        queued = sum(queue.length for queue in (*backlog.ready, *backlog.to_send))
+        units, early = len(overdue.units), len(overdue.early)
+        return queued + units + early + len(overdue.expired) + len(overdue.left_open)
+
+    async def _reach(
+        self, tenant: str, id: ExecutionId, condition: Condition, timeout_s: float | None
+    ) -> Seen:
+        """Let time pass until an execution fulfils the condition; raises as `Watch.until` does."""
+        last = self._clock() + (_CENTURY_MS if timeout_s is None else round(timeout_s * 1000))
+        while True:
+            await self.settle()
+            # What has come about already is told at once, and so is what is unknown.
+            row = await self._row(tenant, id)
+            if row is None or condition(row):
+                return await self._open.watch.until(tenant, id, condition, None)
+            if not await self._pass(last):
+                break
+        await self._turn_to(last if timeout_s is not None else self._clock())
+        raise TimeoutError(
+            f"execution {format_execution(id)} is {row.status.name} and nothing more is due"
+            f" {'within its time' if timeout_s is not None else 'ever'}; answer what it waits for"
+        )
+
+    async def _row(self, tenant: str, id: ExecutionId) -> Row | None:
+        [row] = await self._open.store.executions_by_id(tenant, [id])
+        return row
+
+    # --- what is sent -------------------------------------------------------------------------
+
+    @property
+    def sent(self) -> list[Outgoing]:
+        """Every try to send a request, in order; one that was repeated has the same id again."""
+        return self._carrier.sent
+
+    # --- verbs --------------------------------------------------------------------------------
+
+    async def _asked(
+        self, work: Callable[[Runtime], Awaitable[T]], *, counts_each: bool = False
+    ) -> T:
+        await self._repeat_some()
+        token = _verb.set(_Verb(next(self._verbs)))
+        try:
+            done = await self._through(work, counts_each=counts_each)
+        finally:
+            _verb.reset(token)
+        await self.settle()
+        return done
+
+    async def _repeat_some(self, share: float = 0.5) -> None:
+        """Deliver some of the answers again that were held back for it, in any order."""
+        due = [repeat for repeat in self._repeats if self._chance.random() < share]
+        self._chance.shuffle(due)
+        self._repeats = [repeat for repeat in self._repeats if repeat not in due]
+        for repeat in due:
+            await repeat()
+
+    async def _submitted(
+        self, work: Callable[[Runtime], Awaitable[Submission]], key: str | None
+    ) -> Submission:
+        made = await super()._submitted(work, key)
+        if key is not None and self._conditions.delivery == "twice":
+            again = await self._through(work)
+            if again.execution_id != made.execution_id:
+                raise AssertionError(f"a submission that came twice, with key {key!r}, made two")
+        return made
+
+    async def _admit(self, tenant: str, typed: Sequence[Typed]) -> list[Reply | None]:
+        order = list(range(len(typed)))
+        if self._conditions.delivery == "reordered":
+            self._chance.shuffle(order)
+        shuffled = [typed[place] for place in order]
+
+        async def deliver(runtime: Runtime) -> list[Reply]:
+            replies = await admitted_by(runtime, tenant, shuffled)
+            told = [reply for reply in replies if reply is not None]
+            if len(told) < len(replies):
+                raise StoreUnavailable("the store failed midway; send the answers again")
+            return told
+
+        async def repeat() -> None:
+            for first, again in zip(told, await self._through(deliver), strict=True):
+                _check_repeat(first.receipt.outcome, again.receipt.outcome)
+
+        told = await self._asked(deliver)
+        if self._conditions.delivery == "twice":
+            await repeat()
+        elif self._conditions.delivery == "reordered":
+            self._repeats.append(repeat)
+        replies: list[Reply | None] = [None] * len(typed)
+        for place, reply in zip(order, told, strict=True):
+            replies[place] = reply
+        return replies
+
+    async def _through(
+        self, work: Callable[[Runtime], Awaitable[T]], *, counts_each: bool = False
+    ) -> T:
+        """Ask the process, and the next one while one after the other dies."""
+        verb = _verb.get()
+        while True:
+            if verb is not None and not counts_each:
+                verb.ids = 0
+            process = self._process
+            try:
+                done = await _unless_dead(process, work(self._open))
+            except StoreUnavailable:
+                if not process.is_dead:
+                    raise
+                await self._revive(process)
+                continue
+            await self._rest()
+            return done
+
+    async def _rest(self) -> None:
+        process = self._process
+        try:
+            await _unless_dead(process, self._open.idle())
+        except Died:
+            await self._revive(process)
+
+    def _handle(
+        self, plan: Plan, id: str, *, duplicate: bool = False, tenant: str = DEFAULT_TENANT
+    ) -> "SimulatedExecution[Any]":
+        return SimulatedExecution(self, plan, id, duplicate=duplicate, tenant=tenant)
+
+
+class SimulatedExecution(Execution[Out_co]):
+    """A handle that outlives the process: waiting lets time pass, and its verbs are asked again."""
+
+    __slots__ = ("_sim",)
+
+    def __init__(
+        self, sim: Simulation, plan: Plan, id: str, *, duplicate: bool, tenant: str
+    ) -> None:
+        # It reads from whichever process there is.
+        super().__init__(
+            cast("Runtime", _Current(sim)), plan, id, duplicate=duplicate, tenant=tenant
+        )
+        self._sim = sim
+
+    async def _until(self, condition: Condition, timeout_s: float | None) -> Seen:
+        return await self._sim._reach(self._tenant, self._existing_id(), condition, timeout_s)
+
+    async def cancel(self, reason: str = "") -> None:
+        await self._sim._asked(
+            lambda runtime: runtime.service.cancel(self._tenant, self.execution_id, reason),
+            counts_each=True,
+        )
+
+
+class _Current:
+    """Whatever runtime the simulation has at the moment."""
+
+    def __init__(self, sim: Simulation) -> None:
+        self._sim = sim
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sim._open, name)
+
+
+@contextmanager
+def _muted(is_dead: Callable[[], bool]) -> Generator[None]:
+    """Let a process that has died log nothing: that its store is gone is no news."""
+
+    def is_said(_: logging.LogRecord) -> bool:
+        return not is_dead()
+
+    loggers = [logging.getLogger(f"bide.runtime.{name}") for name in _WHO_COMPLAINS]
+    for logger in loggers:
+        logger.addFilter(is_said)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_said)
+
+
+def _check_repeat(first: str, again: str) -> None:
+    """Refuse what an answer that was delivered once more must not be called."""
+    expected = {"applied": {"duplicate"}, "buffered": {"buffered", "duplicate"}}
+    if again not in expected.get(first, {first}):
+        raise AssertionError(f"an answer that came again was {first} and then {again}")
+
+
+async def _unless_dead(process: Mortal, work: Awaitable[T]) -> T:
+    """Wait for something that the process does.
+
+    Raises:
+        Died: the process did before it was done.
+    """
+    doing, dying = asyncio.ensure_future(work), asyncio.ensure_future(process.died.wait())
+    try:
+        await asyncio.wait({doing, dying}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise Died("the process has died, made so by a simulation")
+        return doing.result()
+    finally:
+        for task in (doing, dying):
+            task.cancel()
+        await asyncio.gather(doing, dying, return_exceptions=True)

@@ -1,0 +1,26 @@
+"""A simulation has the verbs of an app, with its types."""
+
+from datetime import datetime
+from typing import assert_type
+
+from bide import App, Await, Execution, Inbox, Interaction, Pipeline, Receipt
+from bide.testing import Simulation, simulate
+
+approve = Await("Ship it?", str, bool, via=Inbox(), timeout="1d")
+hello = Pipeline("hello", str).wait(approve)
+app = App(hello)
+
+
+async def test_hello() -> None:
+    async with simulate(app) as sim:
+        assert_type(sim, Simulation)
+        execution = await sim.submit(hello, "v2", idempotency_key="v2")
+        assert_type(execution, Execution[bool])
+        await sim.settle()
+        [question] = await sim.pending(approve)
+        assert_type(question, Interaction[str, bool])
+        await sim.advance("29m")
+        await sim.crash()
+        assert_type(await sim.complete(question, True, actor="ada"), Receipt)
+        assert_type(await execution.result(), bool)
+        assert_type(sim.now, datetime)
