@@ -1,11 +1,13 @@
 """`bide migrate` and `bide doctor`: is everything there that an await needs?"""
 
+import os
 from typing import Annotated
 
 import typer
 
 from bide.cli import output
 from bide.cli.complaints import CliError, explain, is_expected
+from bide.cli.configured import configured
 from bide.cli.locate import find_app
 from bide.cli.options import AppOption, JsonOption, StoreOption, Target
 from bide.cli.process import run
@@ -69,7 +71,8 @@ def doctor(
 ) -> None:
     """Check everything that would keep an await from working, and whom this deploy would hold."""
     try:
-        checks = with_service(Target(app, store, json=json), _examined, creates=True)
+        checks = [*configured(find_app(app, store).settings, os.environ)]
+        checks += with_service(Target(app, store, json=json), _examined, creates=True)
         if probe:
             from bide.cli.probe import probe as look  # brings the HTTP client
 
