@@ -7,15 +7,7 @@ setting that it met. Durations are milliseconds where the name ends in `_ms`.
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    HttpUrl,
-    IPvAnyNetwork,
-    SecretStr,
-    ValidationError,
-)
+from pydantic import BeforeValidator, Field, IPvAnyNetwork, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 KIB = 1024
@@ -25,16 +17,6 @@ MIB = 1024 * KIB
 def _split(value: Any) -> Any:
     """Read a list as people write one into a variable: with commas or spaces."""
     return value.replace(",", " ").split() if isinstance(value, str) else value
-
-
-def _address(value: str) -> str:
-    """Refuse what is no address that a partner could reach, and keep it as it was written."""
-    if value:
-        try:
-            HttpUrl(value)
-        except ValidationError:
-            raise ValueError("write an address like https://host or https://host/path") from None
-    return value
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -202,7 +184,7 @@ class Settings(BaseSettings):
     jwt_leeway_s: int = Field(
         default=30, ge=0, le=300, description="Seconds that the issuer's clock may be off."
     )
-    callback_base_url: Annotated[str, AfterValidator(_address)] = Field(
+    callback_base_url: str = Field(
         default="",
         description="Where this API is reached from outside, for callbacks and links:"
         " https://host or https://host/path.",

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Collection, Iterator
 
+from bide.authoring.urls import parse_url
 from bide.errors import BideError
 from bide.runtime.views import Check
 from bide.settings import Settings
@@ -25,6 +26,11 @@ def configured(settings: Settings, names: Collection[str]) -> Iterator[Check]:
             hint="renew three times within a lease, or leave both as they are",
         )
     yield _authentication(settings)
+    if settings.callback_base_url:
+        try:
+            parse_url("BIDE_CALLBACK_BASE_URL", settings.callback_base_url)
+        except BideError as error:
+            yield Check("callbacks", ok=False, message=str(error))
 
 
 def _unknown(names: Collection[str]) -> Iterator[Check]:
