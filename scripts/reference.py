@@ -4,10 +4,11 @@ python scripts/reference.py           writes them
 python scripts/reference.py --check   fails if they are not what would be written
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 from pydantic_core import PydanticUndefined
@@ -15,6 +16,7 @@ from pydantic_core import PydanticUndefined
 import bide
 from bide.cli.options import COMMON
 from bide.cli.root import app
+from bide.declaring.vocabulary import Declaration, Words, schema_text
 from bide.runtime.health import CHECKS
 from bide.settings import Settings
 from bide.telemetry.catalogue import METRICS
@@ -32,7 +34,8 @@ CLI_HEAD = f"""\
 
 The app that a command works with is `MODULE:APP`: given to the command, else `BIDE_APP`, else
 `app` under `[tool.bide]` in the `pyproject.toml` of the working directory. That directory is
-importable.
+importable. The app may also be a file of YAML, which names things of the packages that
+`BIDE_PACKAGES` (with commas between them) or `packages` under `[tool.bide]` says.
 
 With `--json` a command prints one JSON document, a list as one document a line, with the names of
 the wire contract; nothing else goes to stdout. Remarks, progress and errors go to stderr. An error
@@ -107,6 +110,19 @@ A problem (RFC 9457) has `type` (its last part is the code), `title`, `status`, 
 """
 
 
+YAML_HEAD = f"""\
+# Words of a declaration
+
+{MADE}
+
+A file of YAML declares one pipeline. [Declare a pipeline in YAML](../how-to/yaml.md) shows how;
+[the schema](pipeline.schema.json) says the same to editors, and `bide schema yaml` prints it. A type
+or a function is written as `package.module.name` and found in the packages that the app allows;
+`str`, `int`, `float` and `bool` need no package. A span of time is ISO 8601 (`PT30M`), or `30m`,
+`1h30m`, `2d`. What is left out means what it means in code.
+"""
+
+
 def cli_page() -> str:
     """Every command with its arguments and options."""
     root = typer.main.get_command(app)
@@ -168,6 +184,59 @@ def _summary(error: type) -> str:
     return " ".join((error.__doc__ or "").strip().split("\n\n")[0].split())
 
 
+def yaml_page() -> str:
+    """Every word of a declaration."""
+    return YAML_HEAD + "".join(map(_words, _models(Declaration)))
+
+
+def _models(root: type[Words]) -> list[type[Words]]:
+    """A model and those that it leads to, each once, in the order of reading."""
+    found: list[type[Words]] = [root]
+    for field in root.model_fields.values():
+        for inner in _inner(field.annotation):
+            found += [one for one in _models(inner) if one not in found]
+    return found
+
+
+def _inner(annotation: Any) -> list[type[Words]]:
+    if isinstance(annotation, type) and issubclass(annotation, Words):
+        return [annotation]
+    return [model for one in get_args(annotation) for model in _inner(one)]
+
+
+def _words(model: type[Words]) -> str:
+    rows = [
+        f"| `{field.alias or name}` | {_form(field.annotation)}"
+        f"{', needed' if field.is_required() else ''} | {' '.join((field.description or '').split())} |\n"
+        for name, field in model.model_fields.items()
+    ]
+    meaning = " ".join((model.__doc__ or "").split())
+    return (
+        f"\n## {_title(model)}\n\n{meaning}\n\n| word | | |\n| --- | --- | --- |\n{''.join(rows)}"
+    )
+
+
+def _form(annotation: Any) -> str:
+    """What may stand there, in words."""
+    if annotation is type(None):
+        return ""
+    if isinstance(annotation, type) and issubclass(annotation, Words):
+        return f"[{_title(annotation)}](#{_title(annotation).lower().replace(' ', '-')})"
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{one}`" for one in get_args(annotation))
+    if get_origin(annotation) is list:
+        return f"list of {_form(get_args(annotation)[0])}"
+    if get_origin(annotation) is dict:
+        return f"mapping to {_form(get_args(annotation)[1])}"
+    if get_args(annotation):
+        return " or ".join(dict.fromkeys(filter(None, map(_form, get_args(annotation)))))
+    return {str: "text", int: "number", bool: "true or false"}.get(annotation, "")
+
+
+def _title(model: type[Words]) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", model.__name__).capitalize()
+
+
 def pages() -> dict[Path, str]:
     """The pages by their files."""
     return {
@@ -176,6 +245,8 @@ def pages() -> dict[Path, str]:
         FOLDER / "settings.md": settings_page(),
         FOLDER / "metrics.md": metrics_page(),
         FOLDER / "health.md": health_page(),
+        FOLDER / "yaml.md": yaml_page(),
+        FOLDER / "pipeline.schema.json": schema_text(),
     }
 
 

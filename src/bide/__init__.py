@@ -18,6 +18,7 @@ from bide.authoring.steps import step
 from bide.authoring.transports import Inbox, Kafka, Transport, Webhook
 from bide.client.asynchronous import AsyncClient
 from bide.client.blocking import Client
+from bide.declaring.load import load
 from bide.errors import (
     AccessDenied,
     AlreadyAssigned,
@@ -27,6 +28,7 @@ from bide.errors import (
     CompletionLate,
     CompletionRefused,
     CompletionRejected,
+    DeclarationError,
     DefinitionError,
     ExecutionCancelled,
     ExecutionFailed,
@@ -71,6 +73,7 @@ __all__ = [
     "CompletionRefused",
     "CompletionRejected",
     "Context",
+    "DeclarationError",
     "DefinitionError",
     "Duration",
     "Execution",
@@ -109,6 +112,7 @@ __all__ = [
     "UnknownPipeline",
     "Webhook",
     "branch",
+    "load",
     "step",
 ]
 

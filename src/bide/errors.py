@@ -2,6 +2,7 @@
 
     BideError
     ├── DefinitionError            the pipeline is wrong: nothing has run yet
+    │   └── DeclarationError       a YAML file declares it wrongly: .file .line .column
     ├── NotRunning                 the app was not opened
     ├── InvalidInput               a submitted value does not fit the pipeline's input
     ├── SubmitConflict             the submit key is taken by another input
@@ -79,6 +80,23 @@ class DefinitionError(BideError):
     """
 
     code = "definition-error"
+
+
+class DeclarationError(DefinitionError):
+    """A YAML file declares a pipeline wrongly.
+
+    The message opens with file, line and column, and says what to write instead. `line` and
+    `column` count from 1, and are None where the file as a whole is meant.
+    """
+
+    def __init__(
+        self, message: str, *, file: str, line: int | None = None, column: int | None = None
+    ) -> None:
+        place = [file, *(str(number) for number in (line, column) if number is not None)]
+        super().__init__(f"{':'.join(place)}: {message}")
+        self.file = file
+        self.line = line
+        self.column = column
 
 
 class NotRunning(BideError):

@@ -15,7 +15,7 @@ import pytest
 from tests.processes import PATIENCE_S, ROOT, free_port
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-PAGES = [TUTORIAL, ROOT / "README.md"]
+PAGES = [TUTORIAL, ROOT / "README.md", ROOT / "docs" / "how-to" / "yaml.md"]
 FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -100,7 +100,7 @@ def test_the_page_does_what_it_says(tmp_path: Path, shell: Shell, page: Path) ->
     for number, block in enumerate(todo):
         follows = todo[number + 1] if number + 1 < len(todo) else None
         expected = follows if follows is not None and follows.kind == "text" else None
-        if block.kind == "python":
+        if block.note.startswith("title="):
             (tmp_path / block.note.removeprefix("title=")).write_text(block.text, encoding="utf-8")
         elif block.kind == "bash":
             run_block(shell, block, expected)

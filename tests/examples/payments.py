@@ -39,6 +39,7 @@ async def run_payments(
     folder: Path,
     rows: int,
     *,
+    app: str = APP,
     batch: int = 5,
     per_second: float = 0,
     failpoint: str | None = None,
@@ -53,7 +54,7 @@ async def run_payments(
     write_payments(folder / "payments.csv", rows)
     failing = {"BIDE_FAILPOINT": failpoint} if failpoint else {}
     run = Run()
-    with Service(APP, folder, env=IMPATIENT | failing) as service:
+    with Service(app, folder, env=IMPATIENT | failing) as service:
         async with httpx.AsyncClient(base_url=service.url, timeout=10) as client:
             provider = Provider(client, batch=batch, per_second=per_second)
             run.tally = provider.tally

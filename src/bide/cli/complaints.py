@@ -11,7 +11,7 @@ from typing import TypeGuard
 import typer
 from pydantic import ValidationError
 
-from bide.errors import BideError, DefinitionError, FieldError
+from bide.errors import BideError, DeclarationError, DefinitionError, FieldError
 from bide.settings import Settings
 
 #: Exit codes: the command could not do it, it was typed wrongly, it was interrupted.
@@ -83,6 +83,8 @@ def _spelled(character: str) -> str:
 def _words(error: BaseException) -> str:
     if isinstance(error, typer.TyperException):
         return error.format_message()
+    if isinstance(error, DeclarationError):
+        return str(error)
     if isinstance(error, DefinitionError):
         return f"the app is not defined rightly: {error}"
     if isinstance(error, BideError):

@@ -11,7 +11,7 @@ from bide.wiring import authentication_of
 
 _PREFIX = "BIDE_"
 #: Variables that are no settings of an app.
-_OTHERS = frozenset({"BIDE_APP", "BIDE_DEBUG", "BIDE_FAILPOINT"})
+_OTHERS = frozenset({"BIDE_APP", "BIDE_PACKAGES", "BIDE_DEBUG", "BIDE_FAILPOINT"})
 
 
 def configured(settings: Settings, names: Collection[str]) -> Iterator[Check]:

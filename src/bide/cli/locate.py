@@ -1,7 +1,7 @@
 """Finding the app: an argument, BIDE_APP, or pyproject.toml of the working directory.
 
 The working directory is importable, first of all places, so that `bide serve hello:app` finds
-hello.py where the user stands.
+hello.py where the user stands. A file of YAML is an app as well, of the pipeline that it declares.
 """
 
 import importlib
@@ -11,11 +11,13 @@ import tomllib
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
-from bide import App
+from bide import App, load
 from bide.cli.complaints import USAGE, CliError, is_of_settings
 from bide.errors import BideError
 
+_PROJECT = Path("pyproject.toml")
 _HOW = (
     'write --app MODULE:APP, set BIDE_APP, or put app = "MODULE:APP" under [tool.bide] in'
     " pyproject.toml"
@@ -34,14 +36,35 @@ def find_app(name: str | None, store: str | None = None) -> App:
 
 def app_name_here() -> str:
     """What BIDE_APP or the project in the working directory says."""
-    name = os.environ.get("BIDE_APP", "").strip() or _of_project(Path("pyproject.toml"))
+    name = os.environ.get("BIDE_APP", "").strip() or _app_of_project()
     if not name:
         raise CliError(f"which app? {_HOW}")
     return name
 
 
+def packages_here() -> list[str]:
+    """What files may name things of: as BIDE_PACKAGES or the project in this directory says."""
+    names = os.environ.get("BIDE_PACKAGES", "").split(",")
+    given = [name.strip() for name in names if name.strip()] or _said("packages", _PROJECT) or []
+    listed = cast("list[object]", given if isinstance(given, list) else [given])
+    found = [one for one in listed if isinstance(one, str)]
+    if found != given:
+        raise CliError(
+            f'{_PROJECT}: packages under [tool.bide] is no list of texts; write ["shop"]'
+        )
+    if not found:
+        raise CliError(
+            "which packages may a file name things of? set BIDE_PACKAGES=shop, or put"
+            f' packages = ["shop"] under [tool.bide] in {_PROJECT}'
+        )
+    return found
+
+
 def import_app(name: str) -> App:
-    """Import `MODULE:APP`."""
+    """Import `MODULE:APP`, or load a file of YAML."""
+    if name.endswith((".yaml", ".yml")):
+        make_here_importable()
+        return App(load(name, packages=packages_here()))
     module_name, _, path = name.partition(":")
     if not module_name or not path:
         example = f"{module_name.removesuffix('.py').replace('/', '.') or 'shop'}:app"
@@ -57,10 +80,16 @@ def import_app(name: str) -> App:
     return found
 
 
-def _import(name: str) -> ModuleType:
+def make_here_importable() -> str:
+    """Let modules of the working directory be found first; give that directory."""
     here = str(Path.cwd())
     if sys.path[:1] != [here]:
         sys.path.insert(0, here)
+    return here
+
+
+def _import(name: str) -> ModuleType:
+    here = make_here_importable()
     if name.endswith(".py") or "/" in name:
         dotted = name.removesuffix(".py").replace("/", ".")
         raise CliError(f"{name!r} is a file: name its module, {dotted}")
@@ -100,17 +129,23 @@ def _apps_of(module: ModuleType) -> str:
     return "; it has " + ", ".join(f"{module.__name__}:{name}" for name in apps)
 
 
-def _of_project(path: Path) -> str:
+def _app_of_project() -> str:
+    name = _said("app", _PROJECT) or ""
+    if not isinstance(name, str):
+        raise CliError(f'{_PROJECT}: app under [tool.bide] is no text; write app = "MODULE:APP"')
+    return name.strip()
+
+
+def _said(key: str, path: Path) -> object:
+    """What a project says under [tool.bide]; None where it says nothing."""
     try:
         project = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return ""
+        return None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CliError(f"{path} cannot be read: {error}") from error
     try:
-        name: object = project["tool"]["bide"]["app"]
+        found: object = project["tool"]["bide"][key]
     except (KeyError, TypeError):
-        return ""
-    if not isinstance(name, str):
-        raise CliError(f'{path}: app under [tool.bide] is no text; write app = "MODULE:APP"')
-    return name.strip()
+        return None
+    return found

@@ -17,7 +17,10 @@ AppOption = Annotated[
     typer.Option(
         "--app",
         metavar="MODULE:APP",
-        help="The app; else BIDE_APP, else app under [tool.bide] in ./pyproject.toml.",
+        help=(
+            "The app, or a file of YAML; else BIDE_APP, else app under [tool.bide] in"
+            " ./pyproject.toml."
+        ),
         show_default=False,
         rich_help_panel=COMMON,
     ),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bide.cli import act, audit, bench, keys, look, replay, serve, submit, upkeep
+from bide.cli import act, audit, bench, declare, keys, look, replay, serve, submit, upkeep
 from bide.cli.complaints import FAILED, INTERRUPTED, USAGE, exit_code_of, explain
 
 app = typer.Typer(
@@ -56,6 +56,8 @@ key_commands.command("generate")(keys.generate)
 key_commands.command("rotate")(keys.rotate)
 key_commands.command("revoke")(keys.revoke)
 key_commands.command("list")(keys.list_)
+app.command("check")(declare.check)
+app.command("schema")(declare.schema)
 app.command("migrate")(upkeep.migrate)
 app.command("doctor")(upkeep.doctor)
 app.command("bench")(bench.bench)

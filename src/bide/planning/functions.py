@@ -47,7 +47,7 @@ def compiled(
     return PlanStep(
         position=place.position,
         id=id,
-        name=name_of(fn),
+        name=options.name or name_of(fn),
         function=fn,
         retry=options.retry or Retry(),
         timeout_ms=options.timeout_ms,
