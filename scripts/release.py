@@ -21,6 +21,7 @@ MODULES = {
     "postgres": "bide.stores.postgres.store",
     "telemetry": "bide.telemetry.metrics, bide.telemetry.traces",
     "webhook": "bide.transports.webhook",
+    "yaml": "yaml",
 }
 HELLO = """\
 import asyncio
