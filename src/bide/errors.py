@@ -28,6 +28,7 @@
     ├── RemoteError                the server of a `Client` said what only a server can say: .status
     │   └── AccessDenied           it does not let this caller do that
     ├── StoreUnavailable           try again: what is in .receipts was committed
+    ├── TransactionFailed          a step's transaction was rolled back: the step has failed
     ├── NonRetryable               raised by a step: trying again cannot help
     │   └── ReplayMismatch         a repeat of a segment gave something else than before
     └── RejectItem                 raised by a step: leave this item out and go on
@@ -350,6 +351,16 @@ class StoreUnavailable(BideError):
     def __init__(self, message: str, *, receipts: Sequence[RefusedReceipt] = ()) -> None:
         super().__init__(message)
         self.receipts: list[RefusedReceipt] = list(receipts)
+
+
+class TransactionFailed(BideError):
+    """The transaction of a step was rolled back, and the step has failed: its retry policy follows.
+
+    The database refused a statement (`__cause__` is its driver's error), the connection was lost, or
+    the step held the transaction for longer than it may. Nothing of what it wrote is there.
+    """
+
+    code = "transaction-failed"
 
 
 class NonRetryable(BideError):

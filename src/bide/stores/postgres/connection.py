@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, cast
+from uuid import UUID
 
 from bide.errors import StoreUnavailable
 from bide.stores.migrating import migrations_in
@@ -33,6 +34,16 @@ FOR_SESSION = "".join(f"set {setting};" for setting in PLANS)
 FOR_TRANSACTION = "".join(f"set local {setting};" for setting in PLANS)
 
 
+class Block(Protocol):
+    """A transaction of the driver's; one that is begun within another is a savepoint."""
+
+    async def start(self) -> None: ...
+
+    async def commit(self) -> None: ...
+
+    async def rollback(self) -> None: ...
+
+
 class Connection(Protocol):
     """What is used of a connection. Ids of executions (`uuid`) are 16 bytes here and there."""
 
@@ -54,6 +65,8 @@ class Connection(Protocol):
 
     def is_in_transaction(self) -> bool: ...
 
+    def transaction(self) -> Block: ...
+
     def get_server_pid(self) -> int: ...
 
     async def close(self, *, timeout: float | None = None) -> None: ...
@@ -61,13 +74,28 @@ class Connection(Protocol):
     def terminate(self) -> None: ...
 
 
-async def connect(url: str, *, pooled: bool = False) -> Connection:
+def _uuid_bytes(value: bytes | UUID | str) -> bytes:
+    match value:
+        case bytes():
+            return value
+        case UUID():
+            return value.bytes
+        case _:
+            return UUID(value).bytes
+
+
+def _uuid(value: bytes) -> UUID:
+    return UUID(bytes=bytes(value))
+
+
+async def connect(url: str, *, pooled: bool = False, for_steps: bool = False) -> Connection:
     """Open one connection.
 
     Args:
         url: `postgresql://user:password@host:port/database`.
         pooled: whether a pooler may stand between, which runs each transaction in any session: then
             no statement stays prepared, since it would stay behind in somebody else's.
+        for_steps: whether users see it: then a `uuid` comes as a `UUID`, and goes as either.
 
     Raises:
         StoreUnavailable: the driver is not installed.
@@ -89,7 +117,11 @@ async def connect(url: str, *, pooled: bool = False) -> Connection:
     try:
         async with one_session(made):
             await db.set_type_codec(
-                "uuid", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
+                "uuid",
+                schema="pg_catalog",
+                encoder=_uuid_bytes if for_steps else bytes,
+                decoder=_uuid if for_steps else bytes,
+                format="binary",
             )
     except BaseException:  # nobody else knows of it yet
         made.terminate()

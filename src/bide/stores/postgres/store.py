@@ -12,7 +12,7 @@ from msgspec.structs import astuple
 
 from bide.engine.dispatching import DispatchOffer
 from bide.engine.fold import Transacted
-from bide.engine.moves import Claimed, Handover, Move, ToSend
+from bide.engine.moves import Claimed, Handover, Move, Refused, ToSend
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, UnitId
@@ -29,6 +29,7 @@ from bide.spi.store import (
     SignOut,
     StoreInfo,
 )
+from bide.spi.transactions import Bounds, OpenTransaction
 from bide.stores.address import shown
 from bide.stores.faults import Faults
 from bide.stores.isolate import DataError
@@ -36,6 +37,7 @@ from bide.stores.postgres import connection, transacting
 from bide.stores.postgres.complaints import explained
 from bide.stores.postgres.connection import Connection, Pool, is_expected
 from bide.stores.postgres.examine import examine
+from bide.stores.postgres.held import HeldTransaction
 from bide.stores.postgres.notifier import Notifier
 from bide.stores.postgres.reads import Reads
 from bide.stores.postgres.statements import load
@@ -47,6 +49,8 @@ T = TypeVar("T")
 _UPKEEP = load("upkeep.sql")
 _LANES = 3
 _READERS = 2
+#: Transactions that steps may hold at once.
+_STEP_LANES = 8
 _DAY_MS = 86_400_000
 _FIRST = ExecutionId(bytes(16))
 
@@ -68,6 +72,11 @@ class PostgresStore(Reads):
         self.faults = faults or Faults()
         self._lanes = [self._lane() for _ in range(_LANES)]
         self._renewing = self._lane()
+        self._step_lanes = [
+            Lane(self._connect_for_steps, self._clock, self.faults, self._label)
+            for _ in range(_STEP_LANES)
+        ]
+        self._step_turn = asyncio.Semaphore(_STEP_LANES)
         self._readers = Pool(self._connect, _READERS)
         self._notifier = Notifier(self._connect)
         self._is_open = False
@@ -90,6 +99,16 @@ class PostgresStore(Reads):
             await db.prepare(TYPES)
         return db
 
+    async def _connect_for_steps(self) -> Connection:
+        db = await connection.connect(self._url, pooled=self._is_pooled, for_steps=True)
+        if not self._is_pooled:
+            await db.prepare(TYPES)
+        return db
+
+    @property
+    def _all_lanes(self) -> tuple[Lane, ...]:
+        return (*self._lanes, *self._step_lanes, self._renewing)
+
     # --- its life -----------------------------------------------------------------------------
 
     async def open(self) -> None:
@@ -101,7 +120,7 @@ class PostgresStore(Reads):
                 " run bide migrate"
             )
         connection.check_not_newer(there.present)
-        for lane in (*self._lanes, self._renewing):
+        for lane in self._all_lanes:
             lane.open()
         self._is_pooled = await self._once(connection.is_pooled)
         await self._renewing.forget_marks(await self._now())
@@ -111,11 +130,10 @@ class PostgresStore(Reads):
     async def close(self) -> None:
         """Finish what runs, then disconnect."""
         self._is_open = False
-        lanes = (*self._lanes, self._renewing)
-        for lane in lanes:
+        for lane in self._all_lanes:
             lane.give_up()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for lane in lanes:
+        for lane in self._all_lanes:
             await lane.close()
         await self._notifier.close()
         await self._readers.close()
@@ -147,7 +165,7 @@ class PostgresStore(Reads):
 
         async def look(db: Connection) -> list[Check]:
             async with connection.one_session(db):
-                return await examine(db, _LANES + _READERS + 2)
+                return await examine(db, _LANES + _STEP_LANES + _READERS + 2)
 
         return await self._once(look)
 
@@ -212,6 +230,22 @@ class PostgresStore(Reads):
         if not leases:
             return []
         return await self._shielded(self._renewing.run(work))
+
+    async def begin(self, lease: LeaseKey, bounds: Bounds) -> OpenTransaction | Refused:
+        """Begin a step's transaction, on a connection that it has for itself."""
+        self._check_open()
+        await self._step_turn.acquire()
+        lane = next(lane for lane in self._step_lanes if lane.is_free)
+        release = await lane.take()
+
+        def let_go(*, committed: bool) -> None:
+            release()
+            self._step_turn.release()
+            if committed:
+                self._notifier.tell()
+
+        held = HeldTransaction(lane, bounds, self._to_its_end, let_go)
+        return await held.begin(lease) or held
 
     # --- what workers say ---------------------------------------------------------------------
 

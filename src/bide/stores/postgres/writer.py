@@ -22,7 +22,7 @@ import asyncio
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from bide.errors import StoreUnavailable
 from bide.model.ids import ExecutionId
@@ -70,10 +70,20 @@ class Race(Exception):
     """Another transaction has made or changed what this one had read."""
 
 
+class Statements(Protocol):
+    """What a transaction uses of its connection."""
+
+    async def execute(self, query: str, *args: Any) -> str: ...
+
+    async def fetch(self, query: str, *args: Any) -> list[Sequence[Any]]: ...
+
+    async def fetchval(self, query: str, *args: Any) -> Any: ...
+
+
 class Transaction:
     """One attempt at a transaction, on one connection."""
 
-    def __init__(self, db: Connection, clock: Clock | None, mark: tuple[str, int]) -> None:
+    def __init__(self, db: Statements, clock: Clock | None, mark: tuple[str, int]) -> None:
         self._db = db
         self._clock = clock
         self._mark = mark
@@ -182,30 +192,43 @@ class Lane:
         )
 
     async def _attempt(self, work: Work[T]) -> T:
-        db = await self._begun()
-        self._next_mark()
-        transaction = Transaction(db, self._clock, (self._name, self._commits))
+        db, _ = await self.begin(_begin)
+        transaction = self.transaction(db)
         try:
             result = await work(transaction)
         except BaseException as error:
             await self._roll_back(db)
-            if state_of(error) in _RACES:
-                raise Race from error
-            if (problem := refused_value(error)) is not None:
-                raise DataError(problem) from error
-            if is_expected(error):
-                raise explained(error, self._label) from error
-            raise
+            told = self.told(error)
+            if told is error:
+                raise
+            raise told from error
         if transaction.wrote:
-            await self._commit(db)
+            await self.commit(db, lambda: db.execute("commit"))
         else:
             await self._roll_back(db)
         return result
 
-    def _next_mark(self) -> None:
+    # --- the parts of a transaction, for whoever holds the lane --------------------------------
+
+    async def take(self) -> Callable[[], None]:
+        """Hold the lane beyond one piece of work; gives what lets it go."""
+        await self._turn.acquire()
+        return self._turn.release
+
+    def transaction(self, db: Statements) -> Transaction:
+        """The transaction that was begun on `db`, with the mark of the lane's next commit."""
         if self._commits >= _RENAME_AFTER:
             self._name, self._commits = secrets.token_hex(8), 0
         self._commits += 1
+        return Transaction(db, self._clock, (self._name, self._commits))
+
+    def told(self, error: BaseException) -> BaseException:
+        """What something that went wrong in a transaction means: a race, a value, the server."""
+        if state_of(error) in _RACES:
+            return Race()
+        if (problem := refused_value(error)) is not None:
+            return DataError(problem)
+        return explained(error, self._label) if is_expected(error) else error
 
     async def _connected(self) -> Connection:
         if self._db is None or self._db.is_closed():
@@ -217,29 +240,38 @@ class Lane:
                 raise
         return self._db
 
-    async def _begun(self) -> Connection:
-        """A connection with a transaction begun; one that died while it was idle is replaced."""
+    async def begin(self, how: Callable[[Connection], Awaitable[T]]) -> tuple[Connection, T]:
+        """A connection with a transaction begun; one that died while it was idle is replaced.
+
+        Raises:
+            StoreUnavailable: there is none.
+        """
         db = await self._connected()
         try:
-            await db.execute(BEGIN)
+            return db, await how(db)
         except BaseException as error:
             db.terminate()
             if not is_expected(error):
                 raise
             db = await self._connected()
             try:
-                await db.execute(BEGIN)
+                return db, await how(db)
             except BaseException as again:
                 db.terminate()
                 if is_expected(again):
                     raise explained(again, self._label) from again
                 raise
-        return db
 
-    async def _commit(self, db: Connection) -> None:
+    async def commit(self, db: Connection, how: Callable[[], Awaitable[object]]) -> None:
+        """Commit the transaction, and find out whether that took place if it cannot be told.
+
+        Raises:
+            StoreUnavailable: it did not.
+            Race: neither, since another came between.
+        """
         try:
             self._faults.before_commit()
-            await db.execute("commit")
+            await how()
             self._faults.after_commit()
         except BaseException as error:
             if state_of(error) in _RACES:
@@ -288,3 +320,7 @@ class Lane:
             db = await self._connected()
             async with one_session(db):
                 await db.execute(_FORGET_MARKS, now - _DAY_MS)
+
+
+async def _begin(db: Connection) -> None:
+    await db.execute(BEGIN)

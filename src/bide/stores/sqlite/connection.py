@@ -47,6 +47,7 @@ def open_writer(path: str) -> apsw.Connection:
         db = _open(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         db.execute("pragma journal_mode = wal")
         db.execute("pragma synchronous = full")
+        db.execute("pragma foreign_keys = on")  # of users' tables: Bide's have none
         db.execute(f"pragma wal_autocheckpoint = {_WAL_PAGES}")
         _migrate(db)
     except apsw.Error as error:

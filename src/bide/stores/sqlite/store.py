@@ -18,7 +18,7 @@ from msgspec.structs import astuple
 
 from bide.engine.dispatching import DispatchOffer
 from bide.engine.fold import Transacted
-from bide.engine.moves import Claimed, Handover, Move, ToSend
+from bide.engine.moves import Claimed, Handover, Move, Refused, ToSend
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
@@ -62,6 +62,7 @@ from bide.spi.store import (
     Standing,
     StoreInfo,
 )
+from bide.spi.transactions import Bounds, OpenTransaction
 from bide.stores.faults import Faults
 from bide.stores.rows import (
     asked_of,
@@ -75,6 +76,7 @@ from bide.stores.rows import (
 )
 from bide.stores.sqlite import transacting
 from bide.stores.sqlite.connection import explained, open_reader, schema_of, schema_version
+from bide.stores.sqlite.held import HeldTransaction
 from bide.stores.sqlite.lane import Lane
 from bide.stores.sqlite.recent import Recent
 from bide.stores.sqlite.statements import (
@@ -195,6 +197,11 @@ class SqliteStore:
             ]
 
         return await self._writer.commit(work)
+
+    async def begin(self, lease: LeaseKey, bounds: Bounds) -> OpenTransaction | Refused:
+        """Begin a step's transaction; while it is open nobody else writes to the file."""
+        held = HeldTransaction(lease, bounds, self._recent, self._writer.guard)
+        return await held.begin(self._writer.hold) or held
 
     # --- reading ------------------------------------------------------------------------------
 

@@ -14,12 +14,14 @@ import apsw
 
 from bide.engine.dispatching import DispatchOffer, RouteOffer
 from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches, starts_of
-from bide.engine.moves import Claimed, Handover, Move, ToSend
+from bide.engine.moves import Claimed, Handover, Move, ToSend, Unstorable
 from bide.engine.rows import Needs, Rows, Table
 from bide.engine.rules import needs_of
 from bide.engine.running import ClaimOffer
+from bide.engine.waiting import holds
 from bide.model.ids import ExecutionId, UnitId
 from bide.model.records import Correlation, Execution, SubmitKey
+from bide.spi.store import LeaseKey
 from bide.stores.isolate import DataError, isolate
 from bide.stores.rows import (
     changed_rows,
@@ -73,6 +75,21 @@ def transact(
         transaction.db.execute("rollback")
         transaction.db.execute("begin immediate")
     return isolate(moves, handover, lambda part, hand: _in_savepoint(transaction, part, hand))
+
+
+def make_alone(transaction: Transaction, move: Move) -> Transacted:
+    """Make one move behind what else the transaction holds; a value that is refused undoes it."""
+    try:
+        return _in_savepoint(transaction, [move], None)
+    except DataError as error:
+        return Transacted([Unstorable(str(error))], [], 0, [])
+
+
+def is_held(transaction: Transaction, lease: LeaseKey) -> bool:
+    """Whether the worker with this lease still runs its execution."""
+    rows = Rows()
+    _load_executions(transaction, rows, [lease.execution])
+    return holds(rows.executions.get(lease.execution), lease.fence)
 
 
 def claim(transaction: Transaction, offer: ClaimOffer) -> list[Claimed]:

@@ -28,6 +28,7 @@ from bide.errors import StoreUnavailable
 from bide.spi.clock import Clock
 from bide.stores.faults import CommitLost, Faults
 from bide.stores.sqlite.connection import explained, open_writer
+from bide.stores.sqlite.guard import Guard
 from bide.stores.sqlite.lane import Lane
 from bide.stores.sqlite.recent import Recent
 from bide.stores.sqlite.statements import fetch_one, statement
@@ -48,6 +49,9 @@ class Writer:
         self._recent = recent
         self._name = secrets.token_hex(8)
         self._commits = 0
+        #: The store's time as the transaction in progress has read it last.
+        self._time = 0
+        self.guard = Guard()
         self._db: apsw.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._turnstile: Turnstile | None = None
@@ -79,6 +83,19 @@ class Writer:
         self._check_open()
         return await self._lane.run(lambda: self._transaction(work, keeps=keeps))
 
+    async def hold(self, work: Callable[[apsw.Connection, Callable[[], int]], T]) -> T:
+        """As `commit`, for work that takes its time, and asks for the store's time when it decides.
+
+        Raises:
+            StoreUnavailable: nothing of it was written.
+        """
+        self._check_open()
+
+        def at_length(db: apsw.Connection, _: int) -> T:
+            return work(db, lambda: self._now(db))
+
+        return await self._lane.run(lambda: self._transaction(at_length, keeps=True))
+
     async def data_version(self) -> int:
         """A number that changes when another connection commits."""
         self._check_open()
@@ -93,6 +110,7 @@ class Writer:
     def _open(self) -> None:
         self._recent.forget()
         self._db = open_writer(self._path)
+        self._db.set_authorizer(self.guard)
         self._file = self._file_there()
         if self._turnstile is None:
             try:
@@ -141,12 +159,11 @@ class Writer:
             try:
                 self._recent.check(int(db.pragma("data_version")))
                 before = db.total_changes()
-                now = self._now(db)
-                result = work(db, now)
+                result = work(db, self._now(db))
                 if db.total_changes() == before:
                     db.execute("commit")
                     return result
-                self._mark(db, now)
+                self._mark(db)
                 if not keeps:
                     self._recent.forget()
             except apsw.Error as error:
@@ -166,9 +183,11 @@ class Writer:
 
     def _now(self, db: apsw.Connection) -> int:
         row = fetch_one(db, "high_water")
-        return max(self._clock(), row[0] or 0) if row else self._clock()
+        self._time = max(self._clock(), row[0] or 0) if row else self._clock()
+        return self._time
 
-    def _mark(self, db: apsw.Connection, now: int) -> None:
+    def _mark(self, db: apsw.Connection) -> None:
+        now = self._time
         if self._commits == 0:
             db.execute(statement("forget_writers").text, (now - _DAY_MS, self._name))
         self._commits += 1
