@@ -15,6 +15,7 @@ from bide.authoring.principal import Principal
 from bide.authoring.retry import Retry
 from bide.authoring.secrets import Secret
 from bide.authoring.steps import step
+from bide.authoring.transaction import Transaction
 from bide.authoring.transports import Inbox, Kafka, Transport, Webhook
 from bide.client.asynchronous import AsyncClient
 from bide.client.blocking import Client
@@ -48,6 +49,7 @@ from bide.errors import (
     ResultTooLarge,
     StoreUnavailable,
     SubmitConflict,
+    TransactionFailed,
     UnknownExecution,
     UnknownInteraction,
     UnknownPipeline,
@@ -106,6 +108,8 @@ __all__ = [
     "Settings",
     "StoreUnavailable",
     "SubmitConflict",
+    "Transaction",
+    "TransactionFailed",
     "Transport",
     "UnknownExecution",
     "UnknownInteraction",

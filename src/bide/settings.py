@@ -67,6 +67,18 @@ class Settings(BaseSettings):
     step_threads: int = Field(
         default=16, ge=1, le=1024, description="Threads for steps that are not async."
     )
+    transaction_max_ms: int = Field(
+        default=5_000,
+        ge=1,
+        description="How long a step may hold its `Transaction`, from its first statement to its"
+        " return; past it the step has failed. On SQLite nobody else writes meanwhile: keep it well"
+        " below the lease.",
+    )
+    transaction_idle_ms: int = Field(
+        default=1_000,
+        ge=1,
+        description="How long it may hold it between two statements, awaiting something else.",
+    )
     retry_in_place_ms: int = Field(
         default=1_000, ge=0, description="A shorter back-off is waited for in place."
     )

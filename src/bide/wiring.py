@@ -17,6 +17,7 @@ from bide.security.desk import HOW, TokenDesk
 from bide.settings import Settings
 from bide.spi.store import Store
 from bide.spi.telemetry import SILENT, Telemetry
+from bide.spi.transactions import Transactional
 from bide.spi.transport import Transport
 from bide.stores.address import shown
 from bide.stores.memory import MemoryStore
@@ -39,12 +40,15 @@ def open_runtime(
     """Put a runtime together; nothing is opened before its `start`.
 
     Raises:
-        DefinitionError: a keyring is named that cannot be read, or none is and an await needs one.
+        DefinitionError: a keyring is named that cannot be read, or none is and an await needs one;
+            a step takes a transaction, and the store has none.
     """
     tokens = TokenDesk.of(settings)
     check_tokens(plans.versions, tokens)
+    store = store_of(url)
+    check_transactions(plans.versions, store)
     return Runtime(
-        store_of(url), plans, settings, system_clock,
+        store, plans, settings, system_clock,
         tokens=tokens, resources=resources, given=given,
         transports=transports_of(plans, settings, transports),
         telemetry=telemetry_of(plans, settings),
@@ -98,6 +102,23 @@ def check_tokens(plans: Iterable[Plan], tokens: TokenDesk) -> None:
                 raise DefinitionError(
                     f"await {boundary.name!r} of pipeline {plan.title!r} sends resume tokens, and"
                     f" there is no keyring; {HOW}"
+                )
+
+
+def check_transactions(plans: Iterable[Plan], store: Store) -> None:
+    """Refuse to start where a step takes a `Transaction` and the store has no SQL.
+
+    Raises:
+        DefinitionError: names the step and what to do.
+    """
+    if isinstance(store, Transactional):
+        return
+    for plan in plans:
+        for step in plan.steps():
+            if step.transaction is not None:
+                raise DefinitionError(
+                    f"step '{step.id}' of pipeline {plan.title!r} takes a Transaction, and this store"
+                    " has no SQL; use sqlite:///bide.db or postgresql://..."
                 )
 
 

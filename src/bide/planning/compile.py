@@ -23,7 +23,7 @@ from bide.planning.codec_of import Unfit, codec_of
 from bide.planning.fingerprint import fingerprint
 from bide.planning.functions import step_at
 from bide.planning.place import Place, label
-from bide.planning.plan import Plan, PlanElement, PlanKeep, PlanRoute
+from bide.planning.plan import Plan, PlanElement, PlanKeep, PlanRoute, PlanStep
 from bide.planning.routes import route_at
 from bide.planning.shapes import step_gives_stream
 from bide.planning.typeforms import generic, type_text
@@ -101,7 +101,20 @@ def _end(plan: Plan, added: object) -> Place:
         before=_last(plan),
         arriving=plan.output.item,
         stream=plan.output.many,
+        holder=_holder(plan),
     )
+
+
+def _holder(plan: Plan) -> str | None:
+    """Name the transactional step that some value has passed since it last waited."""
+    for element in reversed(plan.elements):
+        branches = element.branches if isinstance(element, PlanRoute) else (element,)
+        for part in branches:
+            if isinstance(part, PlanStep) and part.transaction is not None:
+                return part.id
+        if not any(isinstance(part, PlanKeep) for part in branches):
+            return None
+    return None
 
 
 def _last(plan: Plan) -> str | None:

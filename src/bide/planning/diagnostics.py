@@ -149,3 +149,36 @@ def id_taken(place: Place, id: str) -> DefinitionError:
             'id="..." in its Await, or @step(id="...") on a second function',
         ),
     )
+
+
+def runs_after_transaction(place: Place, holder: str) -> DefinitionError:
+    """A function stands behind a transactional step, whose transaction its segment's end commits."""
+    return _error(
+        f"{place.what} runs behind '{holder}', which takes a Transaction: such a step is the last one\n"
+        "before its pipeline waits or ends, since that is what commits with it.",
+        ("Do its work before:", f".then({place.name}).then({holder})"),
+        ("or in the same step, or behind a wait:", f".then({holder}).wait(<await>)"),
+    )
+
+
+def transaction_over_stream(place: Place, takes: object, *, yields: bool) -> DefinitionError:
+    """A transactional step gives a stream, or stands behind one."""
+    does = "gives a stream" if yields else "stands behind a stream"
+    return _error(
+        f"{place.what} takes a Transaction and {does}. A stream is committed page by page,\n"
+        "and nothing else may commit while a transaction is open.",
+        (
+            "Make one value of it first:",
+            f"def gather(items: Iterator[{type_text(takes)}]) -> list[...]",
+        )
+        if not yields
+        else ("Return one value:", "-> list[...]"),
+    )
+
+
+def transaction_not_async(place: Place, name: str) -> DefinitionError:
+    """A transactional step is a plain function, and statements are awaited."""
+    return _error(
+        f"{place.what} takes a Transaction, whose statements are awaited.",
+        ("Make it async:", f"async def {name}(...)"),
+    )

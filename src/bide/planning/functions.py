@@ -43,6 +43,7 @@ def compiled(
     id = id_of(fn, place.what)
     if id in place.taken:
         raise diagnostics.id_taken(place, id)
+    _check_transaction(place, fn, found)
     options = options_of(fn)
     return PlanStep(
         position=place.position,
@@ -58,6 +59,7 @@ def compiled(
         input=arriving,
         output=place.codec(found.gives, "gives"),
         wants=found.wants,
+        transaction=found.transaction,
     )
 
 
@@ -72,6 +74,18 @@ def _check_takes(place: Place, fn: Callable[..., Any], found: Signature) -> None
     if place.stream and not found.consumes and _is_list(found.takes):
         raise diagnostics.takes_list_of_stream(place, found.takes)
     raise diagnostics.does_not_take(place, found.takes, f"def {name_of(fn)}(value: {{}}, ...)")
+
+
+def _check_transaction(place: Place, fn: Callable[..., Any], found: Signature) -> None:
+    """See that a transactional step is one call of an async function, and the segment's last."""
+    if place.holder is not None:
+        raise diagnostics.runs_after_transaction(place, place.holder)
+    if found.transaction is None:
+        return
+    if found.yields or place.stream:
+        raise diagnostics.transaction_over_stream(place, found.takes, yields=found.yields)
+    if not found.is_async:
+        raise diagnostics.transaction_not_async(place, name_of(fn))
 
 
 def _is_list(form: object) -> bool:

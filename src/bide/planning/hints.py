@@ -20,6 +20,7 @@ from typing_extensions import get_type_hints
 from bide.authoring.context import Context
 from bide.authoring.many import Many
 from bide.authoring.steps import name_of
+from bide.authoring.transaction import Transaction
 from bide.errors import DefinitionError
 from bide.planning.typeforms import bare, type_text, variants
 
@@ -55,6 +56,8 @@ class Signature:
     is_async: bool
     #: Parameters filled by type: their names, and what they ask for.
     wants: tuple[tuple[str, ResourceKey], ...]
+    #: The parameter that takes a `Transaction`; None where none does.
+    transaction: str | None = None
 
 
 def signature_of(fn: Callable[..., Any], what: str) -> Signature:
@@ -75,13 +78,16 @@ def signature_of(fn: Callable[..., Any], what: str) -> Signature:
             f"function. Take {'an Iterator' if takes_async else 'an AsyncIterator'}"
             f"[{type_text(takes)}], or make it {'async' if takes_async else 'sync'}."
         )
+    others = parameters[parameters.index(first) + 1 :]
+    transaction = _transaction(others, hints, what)
     return Signature(
         takes=takes,
         consumes=consumes,
         gives=gives,
         yields=yields,
         is_async=gives_async,
-        wants=_wants(parameters[parameters.index(first) + 1 :], hints, what),
+        wants=_wants([each for each in others if each.name != transaction], hints, what),
+        transaction=transaction,
     )
 
 
@@ -226,6 +232,20 @@ def _wants(
             )
         wants.append((name, cast("ResourceKey", key)))
     return tuple(wants)
+
+
+def _transaction(parameters: list[Parameter], hints: Mapping[str, object], what: str) -> str | None:
+    """Say which parameter takes the transaction."""
+    names = [
+        each.name
+        for each in parameters
+        if any(bare(variant) is Transaction for variant in variants(hints.get(each.name, _UNSAID)))
+    ]
+    if len(names) > 1:
+        raise DefinitionError(
+            f"{what} asks for a Transaction as '{names[0]}' and as '{names[1]}'; there is one."
+        )
+    return names[0] if names else None
 
 
 def parameter_types(fn: Callable[..., Any], count: int, what: str) -> tuple[object | None, ...]:

@@ -31,6 +31,8 @@ class Place:
     arriving: Codec[Any]
     #: Whether it arrives as a stream.
     stream: bool
+    #: The transactional step whose transaction is still open here; None where there is none.
+    holder: str | None = None
 
     @property
     def position(self) -> int:

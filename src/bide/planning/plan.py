@@ -58,6 +58,8 @@ class PlanStep:
     output: Codec[Any]
     #: Parameters filled by type, `Context` among them: their names, and what they ask for.
     wants: tuple[tuple[str, ResourceKey], ...]
+    #: The parameter that takes the transaction of the segment's end; None for any other step.
+    transaction: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -118,6 +118,7 @@ class Committer:
         self._pending = 0
         self._room: deque[asyncio.Future[None]] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._apart: set[asyncio.Task[Outcome]] = set()
         self._closed = True
 
     def follow(self, followers: Sequence[Follower]) -> None:
@@ -131,6 +132,7 @@ class Committer:
     async def stop(self) -> None:
         """Commit what is waiting, then accept nothing more."""
         self._closed = True
+        await asyncio.gather(*self._apart, return_exceptions=True)
         if self._task is not None:
             await self._task
 
@@ -198,6 +200,40 @@ class Committer:
         if self.is_full:
             await self._wait_for_room()
         return await self._queued(moves)
+
+    async def commit_apart(
+        self, move: Move, commit: Callable[[Move], Coroutine[Any, Any, Transacted]]
+    ) -> Outcome:
+        """Commit one move by `commit`, in a transaction of its own, and give its outcome.
+
+        The commit goes on if the caller is cancelled meanwhile, and `stop` waits for it.
+
+        Raises:
+            StoreUnavailable: nothing of it was written.
+        """
+        task = asyncio.get_running_loop().create_task(self._commit_apart(move, commit))
+        self._apart.add(task)
+        task.add_done_callback(self._apart_done)
+        return await asyncio.shield(task)
+
+    async def _commit_apart(
+        self, move: Move, commit: Callable[[Move], Coroutine[Any, Any, Transacted]]
+    ) -> Outcome:
+        began = time.perf_counter()
+        try:
+            done = await commit(move)
+        except StoreUnavailable:
+            self._meter.commit_failed(1)
+            raise
+        self._meter.committed([move], done, time.perf_counter() - began)
+        for follower in self._followers:
+            follower.committed(done)
+        return done.outcomes[0]
+
+    def _apart_done(self, task: "asyncio.Task[Outcome]") -> None:
+        self._apart.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits gets it; if nobody does any more, nobody is to be told
 
     def _queued(self, moves: Sequence[Move]) -> "asyncio.Future[list[Outcome]]":
         if self._closed:

@@ -28,12 +28,19 @@ async def run_inline(plan: Plan, value: Any, resources: Mapping[ResourceKey, obj
 
     Raises:
         DefinitionError: the pipeline has an await, which needs the durable mode, or a step asks for
-            a resource that is not given.
+            a transaction, or for a resource that is not given.
     """
     boundary = next(plan.awaits(), None)
     if boundary is not None:
         raise DefinitionError(
             f"pipeline {plan.title!r} waits at {boundary.name!r}, and nothing can wait in memory.\n"
+            "  Run it durably:   async with App(pipeline).running() as app: await app.submit(...)"
+        )
+    step = next((each for each in plan.steps() if each.transaction is not None), None)
+    if step is not None:
+        raise DefinitionError(
+            f"step '{step.id}' of pipeline {plan.title!r} takes a Transaction, and there is no database"
+            " in memory.\n"
             "  Run it durably:   async with App(pipeline).running() as app: await app.submit(...)"
         )
     missing = plan.resources - {Context, *resources}

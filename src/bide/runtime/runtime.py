@@ -20,6 +20,7 @@ from bide.runtime.health import Backlogs, Health
 from bide.runtime.plans import Plans
 from bide.runtime.pool import StepPool
 from bide.runtime.segment.tools import Tools
+from bide.runtime.segment.transacting import Transactions
 from bide.runtime.service import Service
 from bide.runtime.sweeper import Sweeper
 from bide.runtime.watch import Watch
@@ -30,6 +31,7 @@ from bide.settings import Settings
 from bide.spi.clock import Clock
 from bide.spi.store import Store
 from bide.spi.telemetry import NO_METER, SILENT, Levels, Telemetry, Waiting
+from bide.spi.transactions import Transactional
 from bide.spi.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -190,7 +192,14 @@ class Runtime:
                 opened[kind] = await stack.enter_async_context(factory())
         self._pool.start()
         stack.callback(self._pool.stop)
-        tools = Tools(self.store, self._pool, self.settings, self._clock, opened)
+        transactions = (
+            Transactions(self.store, self.settings)
+            if isinstance(self.store, Transactional)
+            else None
+        )
+        tools = Tools(
+            self.store, self._pool, self.settings, self._clock, opened, transactions=transactions
+        )
         names = [self.plans.get(name).pipeline for name in pipelines]
         name = worker_name()
         await self.deploys.start(name, names, looping=looping)

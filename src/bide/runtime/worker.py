@@ -45,7 +45,7 @@ from bide.runtime.committer import Committer, Result
 from bide.runtime.deploys import Deploys
 from bide.runtime.plans import Plans
 from bide.runtime.pool import call_on
-from bide.runtime.segment.ends import starts_midway, traced
+from bide.runtime.segment.ends import Made, starts_midway, traced
 from bide.runtime.segment.failing import Again
 from bide.runtime.segment.plain import PlainSegment
 from bide.runtime.segment.task import SegmentTask
@@ -317,7 +317,11 @@ class Worker:
                 plain.append(PlainSegment(claimed, stretch, tools, self._post))
             else:
                 task = self._loop.create_task(
-                    self._run_task(SegmentTask(claimed, stretch, tools, self._commit))
+                    self._run_task(
+                        SegmentTask(
+                            claimed, stretch, tools, self._commit, self._committer.commit_apart
+                        )
+                    )
                 )
                 self._tasks[execution.id] = task
         if plain:
@@ -338,6 +342,9 @@ class Worker:
             segment.trace.failed("dropped")
             segment.trace.end()
             self._forget(execution.id)
+        elif isinstance(move, Made):
+            traced(move.move, segment.trace)
+            self._settled(_Ended(execution, move.move), move.outcome)
         else:
             self._finish([_Ended(execution, traced(move, segment.trace))])
 

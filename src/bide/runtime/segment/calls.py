@@ -14,6 +14,7 @@ from contextlib import aclosing, contextmanager
 from typing import Any
 
 from bide.authoring.context import Context, entered
+from bide.authoring.transaction import Transaction
 from bide.errors import (
     RejectItem,
 )
@@ -23,6 +24,7 @@ from bide.planning.plan import PlanStep
 from bide.runtime.segment.failing import Again, StepFailed, failed, failing
 from bide.runtime.segment.feeding import PAGE_FILLS_S, Bound, Feed, Taking, items_of
 from bide.runtime.segment.tools import Entered, Tools, attempt_of, context_of, limit_of, prepared
+from bide.runtime.segment.transacting import StepTransaction
 from bide.runtime.texts import storable
 from bide.spi.telemetry import UNTRACED
 
@@ -46,16 +48,39 @@ class HoppingCalls:
         self._execution = execution
         self._tools = tools
         self._reject = reject
+        #: That of the segment's last step; None where that takes none, or has not been called.
+        self.transaction: StepTransaction | None = None
+        self._has_room = False
 
     async def call(self, step: PlanStep, value: Any) -> Any:
         """One value in, one value out; retried in place while the rests are short."""
         attempt = attempt_of(self._execution, step)
         while True:
             try:
+                if step.transaction is not None:
+                    await self._find_room()
                 return await self._call_once(step, value, attempt, None)
             except StepFailed as error:
+                await self.end()
                 await self._rest(error)
                 attempt += 1
+
+    async def _find_room(self) -> None:
+        assert self._tools.transactions is not None, "an app is not started without them"
+        await self._tools.transactions.room.acquire()
+        self._has_room = True
+
+    async def end(self) -> None:
+        """Undo what the segment's last step has written, unless it was committed."""
+        transaction, self.transaction = self.transaction, None
+        try:
+            if transaction is not None:
+                await transaction.roll_back()
+        finally:
+            if self._has_room:
+                assert self._tools.transactions is not None
+                self._tools.transactions.room.release()
+                self._has_room = False
 
     async def call_page(self, step: PlanStep, page: Page, numbers: Sequence[int]) -> list[Any]:
         """A page in, a page out."""
@@ -152,6 +177,8 @@ class HoppingCalls:
         # Items of a stream share the span of their page.
         trace = self._tools.trace if item is None else UNTRACED
         with failing(step, attempt), trace.step(step.id, attempt), entered(context):
+            if step.transaction is not None:
+                return await self._call_in_transaction(step, value, attempt, arguments)
             if step.is_async:
                 bound = Bound(limit)
                 fed = items_of(value, bound) if step.consumes else value
@@ -159,6 +186,21 @@ class HoppingCalls:
                     return await step.function(fed, **arguments)
             with self._feed(step, value) as fed:
                 return await self._tools.pool.run(lambda: step.function(fed, **arguments), limit)
+
+    async def _call_in_transaction(
+        self, step: PlanStep, value: Any, attempt: int, arguments: dict[str, Any]
+    ) -> Any:
+        """One call of a step that writes in its segment's commit; what it wrote stays open."""
+        assert step.transaction is not None
+        assert self._tools.transactions is not None
+        transaction = self.transaction = StepTransaction(
+            self._execution, step, attempt, value, self._tools.transactions
+        )
+        arguments = {**arguments, step.transaction: Transaction(transaction)}
+        async with asyncio.timeout(limit_of(step, self._tools)):
+            made = await step.function(value, **arguments)
+            await transaction.returned()
+        return made
 
     async def _yielded(self, step: PlanStep, value: Any, item: int | None) -> AsyncIterator[Page]:
         attempt = attempt_of(self._execution, step)

@@ -1,6 +1,6 @@
 """What a segment starts from, and the moves that it ends in."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from bide.authoring.answers import Answered, Missing
 from bide.authoring.transports import Inbox
@@ -10,6 +10,7 @@ from bide.engine.moves import (
     Finish,
     Move,
     NewInteraction,
+    Outcome,
     Park,
 )
 from bide.engine.settling import missing_because, taken
@@ -152,6 +153,28 @@ def last_position(stretch: Stretch) -> int:
     return len(stretch.plan.step_names)
 
 
+class Made(NamedTuple):
+    """A segment has ended and made its move itself, in its last step's transaction."""
+
+    move: Move
+    outcome: Outcome
+
+
+def failed_end(execution: Execution, boundary: PlanAwait | None, after: Execution) -> Fail:
+    """The move that ends an execution as its own end has failed, without what its last step wrote.
+
+    Args:
+        execution: as the segment has it.
+        boundary: what it was to wait at.
+        after: as its end would have left it.
+    """
+    return Fail(
+        execution.id, execution.fence, after.status, after.step_index,
+        boundary.id if boundary else None, execution.attempt,
+        after.error_code or "step-failed", after.error_message or "",
+    )  # fmt: skip
+
+
 def traced(move: Move, trace: Traced) -> Move:
     """Say in the segment's trace what it came to; what it asks for goes on in that trace."""
     if trace is UNTRACED:
@@ -160,4 +183,11 @@ def traced(move: Move, trace: Traced) -> Move:
     if isinstance(move, Fail):
         trace.failed(move.code)
     trace.end()
-    return replace(move, trace=trace.context) if isinstance(move, Park) else move
+    return within(move, trace)
+
+
+def within(move: Move, trace: Traced) -> Move:
+    """Let what a segment asks for go on in the segment's trace."""
+    if trace is UNTRACED or not isinstance(move, Park):
+        return move
+    return replace(move, trace=trace.context)

@@ -25,6 +25,7 @@ from bide.engine.moves import (
     TakeOver,
 )
 from bide.engine.redriving import is_taking_over
+from bide.engine.stepping import keeps_rows
 from bide.errors import (
     NonRetryable,
     PayloadError,
@@ -35,11 +36,13 @@ from bide.model.ids import UnitId, format_execution
 from bide.model.records import Reject, Unit
 from bide.model.status import UnitStatus
 from bide.planning import flow
-from bide.planning.flow import Page, Stream
+from bide.planning.flow import Ended, Page, Stream
 from bide.planning.plan import PlanAwait, PlanStep
 from bide.runtime.plans import Element, Stretch
 from bide.runtime.segment.calls import HoppingCalls
 from bide.runtime.segment.ends import (
+    Made,
+    failed_end,
     finish_of,
     given_of,
     interaction_of,
@@ -48,26 +51,38 @@ from bide.runtime.segment.ends import (
     start_value,
     starts_midway,
     stream_boundary_of,
+    within,
 )
-from bide.runtime.segment.failing import Abandoned, Again, Unfit, failed
+from bide.runtime.segment.failing import Abandoned, Again, Unfit, failed, failing
 from bide.runtime.segment.guards import guard_bytes, guard_items
-from bide.runtime.segment.tools import Committed, Tools, log
+from bide.runtime.segment.tools import Committed, CommittedApart, Tools, log
+from bide.runtime.segment.transacting import AGAIN_S, StepTransaction
 
 
 class SegmentTask:
     """Any segment, as a coroutine on the event loop."""
 
-    def __init__(self, claimed: Claimed, stretch: Stretch, tools: Tools, commit: Committed) -> None:
+    def __init__(
+        self,
+        claimed: Claimed,
+        stretch: Stretch,
+        tools: Tools,
+        commit: Committed,
+        commit_apart: CommittedApart,
+    ) -> None:
         self.execution = claimed.execution
         self.trace = tools.trace
         self._claimed = claimed
         self._stretch = stretch
         self._tools = tools
         self._commit = commit
+        self._commit_apart = commit_apart
         self._calls = HoppingCalls(self.execution, tools, self._reject)
 
-    async def run(self) -> Move | None:
-        """Run it; give the move that ends it, or None when there is nothing left to do."""
+    async def run(self) -> Move | Made | None:
+        """Run it; give the move that ends it, or what it has made itself, or None when there is
+        nothing left to do.
+        """
         try:
             if not self._stretch.feeds_threads:
                 return await self._run()
@@ -80,8 +95,10 @@ class SegmentTask:
             move = failed(self.execution, error, self._tools.settings, in_place=False)
             assert not isinstance(move, Again)
             return move
+        finally:
+            await self._calls.end()
 
-    async def _run(self) -> Move | None:
+    async def _run(self) -> Move | Made | None:
         reopened = self._claimed.reopened
         if reopened is not None and is_taking_over(self.execution, reopened):
             return await self._take_over(reopened)
@@ -89,7 +106,36 @@ class SegmentTask:
             elements, start = self._midway()
         else:
             elements, start = self._stretch.elements, self._start()
-        ended = await flow.run(elements, start, self._calls)
+        while True:
+            ended = await flow.run(elements, start, self._calls)
+            move = await self._end_of(ended)
+            transaction = self._calls.transaction
+            if transaction is None or not transaction.has_begun:
+                return move
+            try:
+                return await self._commit_with(transaction, move, ended.boundary)
+            except StoreUnavailable as error:
+                id_ = format_execution(self.execution.id)
+                log.warning("the last step of %s is called again: %s", id_, error)
+            await self._calls.end()
+            await asyncio.sleep(AGAIN_S)
+            plan, step = self._stretch.plan, transaction.step
+            elements = plan.elements[plan.element_index[step.position] :]
+            start = transaction.value
+
+    async def _commit_with(
+        self, transaction: StepTransaction, move: Move, boundary: PlanAwait | None
+    ) -> Move | Made:
+        """Commit the segment's end with what its last step wrote."""
+        move = within(move, self.trace)
+        with failing(transaction.step, transaction.attempt):
+            outcome = await self._commit_apart(move, transaction.commit)
+        if isinstance(outcome, Moved) and not keeps_rows(outcome):
+            return failed_end(self.execution, boundary, outcome.execution)
+        return Made(move, outcome)
+
+    async def _end_of(self, ended: Ended) -> Move:
+        """The move that a segment ends in, once what is left of it is stored."""
         boundary, value = ended.boundary, ended.value
         if not isinstance(value, Stream):
             if boundary is None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import (
     Callable,
+    Coroutine,
     Mapping,
 )
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from bide.authoring.context import Context
+from bide.engine.fold import Transacted
 from bide.engine.moves import (
     Move,
     Outcome,
@@ -19,6 +21,7 @@ from bide.model.records import Execution
 from bide.planning.hints import ResourceKey
 from bide.planning.plan import PlanStep
 from bide.runtime.pool import StepPool
+from bide.runtime.segment.transacting import Transactions
 from bide.settings import Settings
 from bide.spi.clock import Clock
 from bide.spi.store import Store
@@ -37,6 +40,8 @@ class Tools(NamedTuple):
     resources: Mapping[ResourceKey, object]
     #: The segment as a trace has it.
     trace: Traced = UNTRACED
+    #: What transactional steps write in; None over a store that has no SQL.
+    transactions: Transactions | None = None
 
 
 #: What is entered around a call of a step: its context, or what makes it.
@@ -47,6 +52,14 @@ class Committed(Protocol):
     """Commits a move of a running segment and gives its outcome."""
 
     async def __call__(self, move: Move) -> Outcome: ...
+
+
+class CommittedApart(Protocol):
+    """Commits the end of a segment in a transaction of its own and gives its outcome."""
+
+    async def __call__(
+        self, move: Move, commit: Callable[[Move], Coroutine[Any, Any, Transacted]]
+    ) -> Outcome: ...
 
 
 def attempt_of(execution: Execution, step: PlanStep) -> int:
