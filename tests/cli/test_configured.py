@@ -12,7 +12,11 @@ pytestmark = pytest.mark.usefixtures("shop")
     [
         ("BIDE_LEASE_MS", "soon", "BIDE_LEASE_MS: Input should be a valid integer"),
         ("BIDE_LEASE_RENEW_MS", "20000", "every lease runs out before it is renewed"),
-        ("BIDE_CALLBACK_BASE_URL", "ftp://x", "BIDE_CALLBACK_BASE_URL is 'ftp://x'; write an absolute"),
+        (
+            "BIDE_CALLBACK_BASE_URL",
+            "ftp://x",
+            "BIDE_CALLBACK_BASE_URL is 'ftp://x'; write an absolute",
+        ),
         ("BIDE_API_KEYS_FILE", "/nowhere.json", "authentication: cannot read /nowhere.json"),
         ("BIDE_JWT_JWKS", "/nowhere.json", "authentication: cannot read /nowhere.json"),
         ("BIDE_KEYRING_FILE", "/nowhere.json", "cannot read /nowhere.json"),

@@ -1,4 +1,4 @@
-"""Tutorial and README, typed in by a test: every file, every command, every promised answer."""
+"""Pages that are sessions, typed in by a test: every file, every command, every promised answer."""
 
 import os
 import re
@@ -15,7 +15,15 @@ import pytest
 from tests.processes import PATIENCE_S, ROOT, free_port
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-PAGES = [TUTORIAL, ROOT / "README.md", ROOT / "docs" / "how-to" / "yaml.md"]
+HOW_TO = ROOT / "docs" / "how-to"
+PAGES = [
+    TUTORIAL,
+    ROOT / "README.md",
+    HOW_TO / "authentication.md",
+    HOW_TO / "tokens-and-links.md",
+    HOW_TO / "watch-it-run.md",
+    HOW_TO / "yaml.md",
+]
 FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -63,7 +71,7 @@ class Shell:
         """Run some lines; gives how the last one ended, and what they printed."""
         assert self._bash.stdin is not None
         assert self._bash.stdout is not None
-        self._bash.stdin.write(f'{commands.replace("8000", self._port)}\necho "@@end $?"\n')
+        self._bash.stdin.write(f'{self.with_port(commands)}\necho "@@end $?"\n')
         self._bash.stdin.flush()
         printed: list[str] = []
         for line in self._bash.stdout:
@@ -72,6 +80,10 @@ class Shell:
             if mark:
                 return int(code), "".join(printed)
         raise AssertionError(f"the shell ended: {''.join(printed)}")
+
+    def with_port(self, text: str) -> str:
+        """Name a port that is free, where the page says 8000."""
+        return text.replace("8000", self._port)
 
     def close(self) -> None:
         """End it with all that it started."""
@@ -101,11 +113,12 @@ def test_the_page_does_what_it_says(tmp_path: Path, shell: Shell, page: Path) ->
         follows = todo[number + 1] if number + 1 < len(todo) else None
         expected = follows if follows is not None and follows.kind == "text" else None
         if block.note.startswith("title="):
-            (tmp_path / block.note.removeprefix("title=")).write_text(block.text, encoding="utf-8")
+            text = shell.with_port(block.text)
+            (tmp_path / block.note.removeprefix("title=")).write_text(text, encoding="utf-8")
         elif block.kind == "bash":
             run_block(shell, block, expected)
             ran += 1
-    assert ran > 5
+    assert ran > 2
 
 
 def run_block(shell: Shell, block: Block, expected: Block | None) -> None:
