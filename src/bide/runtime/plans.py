@@ -97,11 +97,16 @@ class Plans:
 
     def boundaries(self) -> list[StoredBoundary]:
         """What its own fingerprints stand for."""
+        return list(self._boundaries.values())
+
+    @cached_property
+    def _boundaries(self) -> dict[str, StoredBoundary]:
+        # Made once: schemas cost milliseconds, and an app may be started often.
         found: dict[str, StoredBoundary] = {}
         for plan in self.versions:
             for boundary in boundaries_of(plan):
                 found.setdefault(boundary.fingerprint, boundary)
-        return list(found.values())
+        return found
 
     def adopt(self, stored: Iterable[StoredBoundary]) -> None:
         """Take what other deployments have stored and this one may be able to read.

@@ -6,7 +6,7 @@ value. What it does to the outside beside that, no ledger sees: that is for the 
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from bide.authoring.context import Context
 from bide.errors import PayloadError
+from bide.model.records import StoredBoundary
 from bide.planning.codec import Codec
-from bide.planning.plan import Plan, PlanRoute, PlanStep
+from bide.planning.plan import PlanRoute, PlanStep
 from bide.runtime.plans import Element, Plans, Stretch
 
 
@@ -79,9 +80,15 @@ class Ledger:
 class WatchedPlans(Plans):
     """Plans whose steps write down in a ledger what they take and give."""
 
-    def __init__(self, plans: Sequence[Plan], retired: Sequence[Plan], ledger: Ledger) -> None:
-        super().__init__(plans, retired)
+    def __init__(self, plans: Plans, ledger: Ledger) -> None:
+        current = len(plans.submittable)
+        super().__init__(plans.versions[:current], plans.versions[current:])
+        self._plain = plans
         self.ledger = ledger
+
+    def boundaries(self) -> list[StoredBoundary]:
+        """What the fingerprints stand for: the same, watched or not."""
+        return self._plain.boundaries()
 
     def stretch(self, fingerprint: str) -> Stretch:
         """The stretch of a claimed execution, its steps watched."""

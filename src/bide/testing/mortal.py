@@ -7,9 +7,9 @@ store; `bide.stores.faults` is for processes that are really killed.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from bide.engine.dispatching import DispatchOffer
 from bide.engine.fold import Transacted
@@ -17,6 +17,8 @@ from bide.engine.moves import Claimed, Handover, Mismatch, Move, Refused, ToSend
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
 from bide.spi.store import LeaseKey, Notice, Store
+
+T = TypeVar("T")
 
 
 class Died(StoreUnavailable):
@@ -69,6 +71,23 @@ class Mortal:
     def die(self) -> None:
         """Answer nothing from now on."""
         self.died.set()
+
+    async def while_alive(self, work: Awaitable[T]) -> T:
+        """Wait for something that the process does.
+
+        Raises:
+            Died: it died before that was done.
+        """
+        doing, dying = asyncio.ensure_future(work), asyncio.ensure_future(self.died.wait())
+        try:
+            await asyncio.wait({doing, dying}, return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done():
+                self._check()
+            return doing.result()
+        finally:
+            for task in (doing, dying):
+                task.cancel()
+            await asyncio.gather(doing, dying, return_exceptions=True)
 
     @asynccontextmanager
     async def _living(self) -> AsyncGenerator[None]:

@@ -17,11 +17,10 @@ again after a crash has the time of its first run.
 """
 
 import asyncio
-import logging
 import random
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +31,6 @@ from typing import Any, Literal, NamedTuple, cast
 from typing_extensions import TypeVar
 
 from bide.app.app import DEFAULT_TENANT, App, admitted_by
-from bide.app.handles import Execution
 from bide.authoring.durations import Duration, duration_ms
 from bide.authoring.transports import Inbox
 from bide.engine.dispatching import DispatchOffer, RouteOffer
@@ -40,25 +38,27 @@ from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
 from bide.model.ids import ExecutionId, compose_execution_id, format_execution
 from bide.model.records import Execution as Row
-from bide.planning.pipeline import plan_of
 from bide.planning.plan import Plan
 from bide.runtime.admission import Typed
+from bide.runtime.plans import Plans
 from bide.runtime.runtime import DEFAULT_CONCURRENCY, Runtime
 from bide.runtime.views import Reply, Submission
 from bide.runtime.watch import Condition, Seen
 from bide.security.desk import TokenDesk
 from bide.security.keyring import Keyring, new_key
-from bide.spi.store import Store
+from bide.spi.store import ExecutionQuery, Store
 from bide.spi.transport import Outgoing
 from bide.stores.sqlite.store import SqliteStore
 from bide.testing.carrier import Carrier, Partner, takes_all
 from bide.testing.clock import FakeClock
 from bide.testing.fate import Commit, Mishap, Planned, When
+from bide.testing.handles import SimulatedExecution
 from bide.testing.ledger import Ledger, WatchedPlans
+from bide.testing.lookout import Lookout
 from bide.testing.mortal import Died, Mortal
+from bide.testing.surroundings import muted, quick_folder
 
 T = TypeVar("T")
-Out_co = TypeVar("Out_co", covariant=True)
 
 _LEASE_MS = 100
 #: Longer than any lease of a worker or a dispatcher.
@@ -76,9 +76,6 @@ _SETTINGS: Mapping[str, object] = {
     "dispatch_breaker_failures": _MANY,
 }
 
-#: Who says so in a log when its process's store is gone.
-_WHO_COMPLAINS = ("committer", "worker", "dispatcher")
-
 Delivery = Literal["once", "twice", "reordered"]
 
 
@@ -92,6 +89,18 @@ class Conditions(NamedTuple):
     #: How answers and keyed submissions come: once; twice; or answers of a batch in another order,
     #: each of them once more at some later time.
     delivery: Delivery = "once"
+
+
+class End(NamedTuple):
+    """Where an execution stands in the end, in terms that do not differ from run to run."""
+
+    pipeline: str
+    status: str
+    #: Boundaries that it has met.
+    units: int
+    error_code: str | None
+    #: As JSON; of a stream, one line an item.
+    result: bytes | None
 
 
 @dataclass(slots=True)
@@ -123,7 +132,7 @@ async def simulate(
     """
     carrier = Carrier(partner)
     kinds = {type(each.transport) for plan in app._plans.versions for each in plan.awaits()}
-    with tempfile.TemporaryDirectory(prefix="bide-simulation-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bide-simulation-", dir=quick_folder()) as folder:
         sim = app._copied(
             Simulation,
             f"sqlite:///{folder}/bide.db",
@@ -131,8 +140,8 @@ async def simulate(
             app.settings.model_copy(update=_SETTINGS),
             dict.fromkeys(kinds - {Inbox}, carrier),
         )
-        sim._begin(Path(folder) / "bide.db", carrier, conditions)
-        with _muted(lambda: sim._process.is_dead):
+        sim._begin(app._plans, Path(folder) / "bide.db", carrier, conditions)
+        with muted(lambda: sim._process.is_dead):
             await sim.start()
             try:
                 yield sim
@@ -151,7 +160,7 @@ class Simulation(App):
 
     # --- life ---------------------------------------------------------------------------------
 
-    def _begin(self, file: Path, carrier: Carrier, conditions: Conditions) -> None:
+    def _begin(self, plans: Plans, file: Path, carrier: Carrier, conditions: Conditions) -> None:
         """Take what `simulate` has made; before anything else."""
         self._file = file
         self._carrier = carrier
@@ -163,17 +172,14 @@ class Simulation(App):
         self._unasked = _Verb(0)
         self._reviving = asyncio.Lock()
         self._repeats: list[Callable[[], Awaitable[None]]] = []
-        self._fate = Planned(conditions.mishap, self._overtake)
-        self._ledger = Ledger()
-        plans = [[plan_of(each) for each in part] for part in (self.pipelines, self.retired)]
-        self._plans = WatchedPlans(plans[0], plans[1], self._ledger)
+        self.fate = Planned(conditions.mishap, self._overtake)
+        self.ledger = Ledger()
+        self._plans = WatchedPlans(plans, self.ledger)
         self._tokens = TokenDesk.of(self.settings)
         if not self._tokens.is_open:
             keyring = Keyring.of(new_key(self.now))
             self._tokens = TokenDesk(lambda: keyring, retention_ms=_CENTURY_MS)
-        #: Another look at the file, at a time of its own: what would be due then?
-        self._looks_at = 0
-        self._look = SqliteStore(str(file), lambda: self._looks_at)
+        self._lookout = Lookout(file)
 
     async def start(
         self,
@@ -184,15 +190,14 @@ class Simulation(App):
     ) -> None:
         """Start the first process."""
         await self._start_process(workers=workers, pipelines=pipelines)
-        await self._look.open()
 
     async def stop(self) -> None:
         """End it, with whatever has not ended."""
-        await self._look.close()
+        await self._lookout.close()
         await super().stop()
 
     async def _start_process(self, *, workers: bool, pipelines: Sequence[str]) -> None:
-        self._process = Mortal(SqliteStore(str(self._file), self._stored_now), self._fate)
+        self._process = Mortal(SqliteStore(str(self._file), self._stored_now), self.fate)
         runtime = Runtime(
             cast("Store", self._process), self._plans, self.settings, self._clock,
             tokens=self._tokens, resources=self.resources, given=self._given,
@@ -233,12 +238,12 @@ class Simulation(App):
             when: `before` the commit, so that it is not made; `after` it, when nobody was told of
                 it; or `late`: it stands still until others have its leases, then tries, and dies.
         """
-        self._fate.arm(commit, when)
+        self.fate.arm(commit, when)
 
     @property
     def commits(self) -> list[Commit]:
         """What was committed so far, by all processes; also what was tried and died of."""
-        return list(self._fate.commits)
+        return list(self.fate.commits)
 
     async def _revive(self, dead: Mortal) -> None:
         async with self._reviving:
@@ -294,42 +299,17 @@ class Simulation(App):
 
     async def _pass(self, until: int) -> bool:
         """Let time pass to the next instant at which something is due; False if there is none."""
-        at = await self._next_due(until)
+        now, ahead = self._clock(), self._lapsed_ms
+        at = await self._lookout.next_due(now + ahead, until + ahead)
         if at is None:
             return False
-        await self._turn_to(at)
+        await self._turn_to(at - ahead)
         return True
 
     async def _turn_to(self, at: int) -> None:
         self._clock.now = max(self._clock.now, at)
         await self._through(lambda runtime: runtime.deploys.say())
         await self._through(lambda runtime: runtime.deploys.refresh())
-
-    async def _next_due(self, until: int) -> int | None:
-        """The first instant after now, `until` at the latest, at which more is due than now."""
-        now = self._clock()
-        due_now, step = await self._due_at(now), 1
-        early, late = now, min(now + step, until)
-        while await self._due_at(late) == due_now:
-            if late >= until:
-                return None
-            step *= 8
-            early, late = late, min(now + step, until)
-        while late - early > 1:
-            middle = (early + late) // 2
-            if await self._due_at(middle) == due_now:
-                early = middle
-            else:
-                late = middle
-        return late
-
-    async def _due_at(self, at: int) -> int:
-        """How much would be due if nothing happened until then."""
-        self._looks_at = at + self._lapsed_ms
-        backlog, overdue = await self._look.backlog(), await self._look.overdue(_MANY)
-        queued = sum(queue.length for queue in (*backlog.ready, *backlog.to_send))
-        units, early = len(overdue.units), len(overdue.early)
-        return queued + units + early + len(overdue.expired) + len(overdue.left_open)
 
     async def _reach(
         self, tenant: str, id: ExecutionId, condition: Condition, timeout_s: float | None
@@ -353,6 +333,28 @@ class Simulation(App):
     async def _row(self, tenant: str, id: ExecutionId) -> Row | None:
         [row] = await self._open.store.executions_by_id(tenant, [id])
         return row
+
+    # --- what is left -------------------------------------------------------------------------
+
+    async def wind_up(self) -> list[End]:
+        """Deliver what was held back, do what is due, and say where every execution stands."""
+        await self.settle()
+        await self._repeat_some(1)
+        await self.settle()
+        return [
+            await self._end_of(row)
+            for tenant in sorted(self.fate.tenants)
+            for row in reversed(
+                await self._open.store.executions(ExecutionQuery(tenant, limit=_MANY))
+            )
+        ]
+
+    async def _end_of(self, row: Row) -> End:
+        result = row.result
+        if row.result_count is not None:
+            bodies = self._open.service.result_bodies(row)
+            result = b"\n".join([body async for body in bodies])
+        return End(row.pipeline, row.status.name, row.units, row.error_code, result)
 
     # --- what is sent -------------------------------------------------------------------------
 
@@ -430,7 +432,7 @@ class Simulation(App):
                 verb.ids = 0
             process = self._process
             try:
-                done = await _unless_dead(process, work(self._open))
+                done = await process.while_alive(work(self._open))
             except StoreUnavailable:
                 if not process.is_dead:
                     raise
@@ -442,7 +444,7 @@ class Simulation(App):
     async def _rest(self) -> None:
         process = self._process
         try:
-            await _unless_dead(process, self._open.idle())
+            await process.while_alive(self._open.idle())
         except Died:
             await self._revive(process)
 
@@ -452,77 +454,8 @@ class Simulation(App):
         return SimulatedExecution(self, plan, id, duplicate=duplicate, tenant=tenant)
 
 
-class SimulatedExecution(Execution[Out_co]):
-    """A handle that outlives the process: waiting lets time pass, and its verbs are asked again."""
-
-    __slots__ = ("_sim",)
-
-    def __init__(
-        self, sim: Simulation, plan: Plan, id: str, *, duplicate: bool, tenant: str
-    ) -> None:
-        # It reads from whichever process there is.
-        super().__init__(
-            cast("Runtime", _Current(sim)), plan, id, duplicate=duplicate, tenant=tenant
-        )
-        self._sim = sim
-
-    async def _until(self, condition: Condition, timeout_s: float | None) -> Seen:
-        return await self._sim._reach(self._tenant, self._existing_id(), condition, timeout_s)
-
-    async def cancel(self, reason: str = "") -> None:
-        await self._sim._asked(
-            lambda runtime: runtime.service.cancel(self._tenant, self.execution_id, reason),
-            counts_each=True,
-        )
-
-
-class _Current:
-    """Whatever runtime the simulation has at the moment."""
-
-    def __init__(self, sim: Simulation) -> None:
-        self._sim = sim
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sim._open, name)
-
-
-@contextmanager
-def _muted(is_dead: Callable[[], bool]) -> Generator[None]:
-    """Let a process that has died log nothing: that its store is gone is no news."""
-
-    def is_said(_: logging.LogRecord) -> bool:
-        return not is_dead()
-
-    loggers = [logging.getLogger(f"bide.runtime.{name}") for name in _WHO_COMPLAINS]
-    for logger in loggers:
-        logger.addFilter(is_said)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(is_said)
-
-
 def _check_repeat(first: str, again: str) -> None:
     """Refuse what an answer that was delivered once more must not be called."""
     expected = {"applied": {"duplicate"}, "buffered": {"buffered", "duplicate"}}
     if again not in expected.get(first, {first}):
         raise AssertionError(f"an answer that came again was {first} and then {again}")
-
-
-async def _unless_dead(process: Mortal, work: Awaitable[T]) -> T:
-    """Wait for something that the process does.
-
-    Raises:
-        Died: the process did before it was done.
-    """
-    doing, dying = asyncio.ensure_future(work), asyncio.ensure_future(process.died.wait())
-    try:
-        await asyncio.wait({doing, dying}, return_when=asyncio.FIRST_COMPLETED)
-        if not doing.done():
-            raise Died("the process has died, made so by a simulation")
-        return doing.result()
-    finally:
-        for task in (doing, dying):
-            task.cancel()
-        await asyncio.gather(doing, dying, return_exceptions=True)
