@@ -175,7 +175,8 @@ class KafkaBroker:
             "broker.heartbeat.interval.ms": "200",
             **self._more,
         }
-        named = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # The first byte is fixed, since an id that begins with a hyphen is taken for an option.
+        named = base64.urlsafe_b64encode(b"b" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         settings.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
         command = ["java", "-cp", classes, "kafka.tools.StorageTool", "format"]
         ended = subprocess.run(
