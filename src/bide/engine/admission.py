@@ -9,12 +9,14 @@ conflict however late. The deadline is compared with the store's clock here and 
 not wait for the sweeper to notice.
 """
 
+from collections.abc import Sequence
+
 from bide.engine.decision import Decision
 from bide.engine.ending import TIMED_OUT, status_behind, timed_out
-from bide.engine.moves import Admit, Expire, Received, Refused, Settled
+from bide.engine.moves import Admit, Expire, KeepLetter, Noted, Received, Refused, Settled
 from bide.engine.settling import conclude, fail_unit, settle
 from bide.engine.transitions import INTERACTION, InteractionEvent, UnitEvent, after
-from bide.model.records import Execution, Interaction, Refusal, Unit, replace
+from bide.model.records import DeadLetter, Execution, Interaction, Refusal, Unit, replace
 from bide.model.status import AnswerSource, ReceiptOutcome
 
 
@@ -156,3 +158,10 @@ def decide_expire_unit(unit: Unit | None, execution: Execution | None, now: int)
         return fail_unit(unit, execution, UnitEvent.TIMED_OUT, TIMED_OUT, reason, now)
     gone = unit.missing if unit.has_fallback else unit.missing + left
     return conclude(replace(unit, missing=gone, updated_at=now), execution, now)
+
+
+def decide_keep_letter(move: KeepLetter, letters: Sequence[DeadLetter], now: int) -> Decision:
+    """Keep a letter of a completion that was refused; `letters` are those of this commit so far."""
+    if any(letter.id == move.letter.id for letter in letters):
+        return Decision(Noted())
+    return Decision(Noted(), written=(replace(move.letter, created_at=now),))

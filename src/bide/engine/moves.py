@@ -8,6 +8,7 @@ unknown outcome: the second run finds the rows of the first.
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, UnitId
 from bide.model.records import (
     AuditEntry,
+    DeadLetter,
     Dispatch,
     Execution,
     Interaction,
@@ -368,6 +369,15 @@ class Note(Record, frozen=True):
     entry: AuditEntry
 
 
+class KeepLetter(Record, frozen=True):
+    """Keep a dead letter of a completion that was refused and whose sender hears nothing of it.
+
+    Its time is the commit's. One that comes again is known by its id and writes no second.
+    """
+
+    letter: DeadLetter
+
+
 class Sent(Record, frozen=True):
     """The receiver has it."""
 
@@ -426,6 +436,7 @@ Move = (
     | Assign
     | SettleDispatch
     | Note
+    | KeepLetter
 )
 
 #: Moves that may say where in a trace they are made.
@@ -519,7 +530,7 @@ class Received(Record, frozen=True):
 
 
 class Noted(Record, frozen=True):
-    """The entry is written."""
+    """The entry, or the letter, is written."""
 
 
 class Unstorable(Record, frozen=True):

@@ -8,7 +8,12 @@ one move after another. The decisions themselves know nothing of `Needs` and `Ro
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from bide.engine.admission import decide_admit, decide_expire, decide_expire_unit
+from bide.engine.admission import (
+    decide_admit,
+    decide_expire,
+    decide_expire_unit,
+    decide_keep_letter,
+)
 from bide.engine.auditing import Signed, audited, decide_note
 from bide.engine.correlating import (
     Standing,
@@ -37,6 +42,7 @@ from bide.engine.moves import (
     Fail,
     Finish,
     GiveBack,
+    KeepLetter,
     Move,
     Note,
     OpenUnit,
@@ -328,12 +334,16 @@ def _expire_unit(move: ExpireUnit, rows: Rows, now: int) -> Decision:
     )
 
 
-def _name_nothing(_: Note, __: Needs) -> None:
+def _name_nothing(_: Note | KeepLetter, __: Needs) -> None:
     pass
 
 
 def _note(move: Note, _: Rows, now: int) -> Decision:
     return decide_note(move, now)
+
+
+def _keep_letter(move: KeepLetter, rows: Rows, now: int) -> Decision:
+    return decide_keep_letter(move, rows.dead_letters, now)
 
 
 def _settle_dispatch(move: SettleDispatch, rows: Rows, now: int) -> Decision:
@@ -374,5 +384,6 @@ RULES: Mapping[type, Rule] = {
     Release: _signed(_of_execution_and_unit(decide_release)),
     Assign: _signed(_of_item(decide_assign)),
     Note: Rule(_name_nothing, _note),
+    KeepLetter: Rule(_name_nothing, _keep_letter),
     SettleDispatch: Rule(_name_interaction, _settle_dispatch),
 }

@@ -107,3 +107,5 @@ class DeadLetterKind(IntEnum):
     EXECUTION = 1
     #: An answer that came under a correlation key and was asked for by nobody in time.
     COMPLETION = 2
+    #: A completion that was refused where no sender waits to be told so.
+    ARRIVAL = 3

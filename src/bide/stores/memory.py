@@ -152,7 +152,8 @@ class MemoryData:
                     self.dispatches[id] = replace(dispatch, route=each.route)
         self.executions.update((row.id, row) for row in executions)
         self.inputs.update((row.execution, row.body) for row in rows.inputs)
-        self.dead_letters.update((row.id, row) for row in rows.dead_letters)
+        for row in rows.dead_letters:
+            self.dead_letters.setdefault(row.id, row)
         self.rejects.update((row.id, row) for row in rows.rejects)
         self.traces.update((row.execution, row) for row in rows.traces)
         self.audit.update((row.id, row) for row in rows.audit)

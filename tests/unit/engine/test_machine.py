@@ -40,6 +40,7 @@ from bide.engine.moves import (
     Finish,
     GiveBack,
     Handover,
+    KeepLetter,
     Mismatch,
     Move,
     Note,
@@ -61,8 +62,14 @@ from bide.engine.moves import (
     Unsent,
 )
 from bide.model.ids import ExecutionId, InteractionId, UnitId
-from bide.model.records import AuditEntry, Dispatch, Execution, Unit, replace
-from bide.model.status import ExecutionStatus, JournalKind, ReceiptOutcome, UnitStatus
+from bide.model.records import AuditEntry, DeadLetter, Dispatch, Execution, Unit, replace
+from bide.model.status import (
+    DeadLetterKind,
+    ExecutionStatus,
+    JournalKind,
+    ReceiptOutcome,
+    UnitStatus,
+)
 from bide.stores.memory import MemoryStore
 from bide.testing import FakeClock
 from bide.testing.store_contract.harness import (
@@ -182,6 +189,11 @@ class Walk(RuleBasedStateMachine):
             self.driver.new_id(), TENANT, 0, "complete", "not-allowed", "bob", "jwt:k1"
         )
         moves.append(Note(refused))  # what was refused meanwhile
+        letter = DeadLetter(
+            self.driver.new_id(), TENANT, "orders", DeadLetterKind.ARRIVAL, None, None,
+            "malformed", "no", None, 1, 0,
+        )  # fmt: skip
+        moves.append(KeepLetter(letter))
 
         outcomes = self.run(self.driver.do(*moves))
 

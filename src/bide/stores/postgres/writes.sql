@@ -66,8 +66,11 @@ on conflict (id) do update set at = excluded.at
 returning 1
 
 -- name: new_dead_letters
-insert into bide.dead_letters ({dead_letters})
-select n.* from unnest($1::bide.new_dead_letters[]) n returning 1
+-- A refused completion that its broker brings again has its letter already, which stays.
+insert into bide.dead_letters as d ({dead_letters})
+select n.* from unnest($1::bide.new_dead_letters[]) n
+on conflict (id) do update set created_at = d.created_at
+returning 1
 
 -- name: new_refusals
 insert into bide.refusals ({refusals})

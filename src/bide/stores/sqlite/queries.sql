@@ -70,7 +70,8 @@ insert into journal values :rows
 insert into correlations values :rows
 
 -- name: new_dead_letters (14)
-insert into dead_letters values :rows
+-- A refused completion that its broker brings again has its letter already, which stays.
+insert into dead_letters values :rows on conflict (id) do update set created_at = created_at
 
 -- name: new_refusals (11)
 insert into refusals values :rows

@@ -26,7 +26,12 @@ import pytest
 import pytest_asyncio
 
 from bide.testing.clock import FakeClock
-from bide.testing.store_contract.admitting import TestAdmit, TestCloseBehind, TestDeadline
+from bide.testing.store_contract.admitting import (
+    TestAdmit,
+    TestCloseBehind,
+    TestDeadline,
+    TestKeepLetter,
+)
 from bide.testing.store_contract.auditing import TestAudit
 from bide.testing.store_contract.commits import (
     TestCancelledCaller,
@@ -95,6 +100,7 @@ __all__ = [
     "TestHistory",
     "TestInFlight",
     "TestInteractionTable",
+    "TestKeepLetter",
     "TestLease",
     "TestNotSent",
     "TestPark",

@@ -9,15 +9,18 @@ from bide.engine.moves import (
     CloseBehind,
     Expire,
     Failure,
+    KeepLetter,
     Move,
+    Noted,
     Outcome,
     Received,
     Refused,
     Settled,
 )
-from bide.model.records import replace
+from bide.model.records import DeadLetter, replace
 from bide.model.status import (
     AnswerSource,
+    DeadLetterKind,
     ExecutionStatus,
     InteractionStatus,
     JournalKind,
@@ -26,6 +29,7 @@ from bide.model.status import (
 )
 from bide.testing.store_contract.harness import (
     HOUR,
+    LIMIT,
     MINUTE,
     OTHER_TENANT,
     TENANT,
@@ -373,3 +377,73 @@ class TestCloseBehind:
         for stream in streams:
             [unit] = await driver.store.units(TENANT, stream.id)
             assert unit.settled == 7
+
+
+def refused(driver: Driver, *, tenant: str = TENANT, payload: bytes = b'{"a":1}') -> KeepLetter:
+    """A completion that was refused and whose sender hears nothing of it."""
+    return KeepLetter(
+        DeadLetter(
+            driver.new_id(), tenant, "orders", DeadLetterKind.ARRIVAL, None, None, "malformed",
+            "no JSON object (answers/0/7)", "ask", 1, 0, "order-42", payload, "bob",
+        )
+    )  # fmt: skip
+
+
+class TestKeepLetter:
+    """What came over a broker and was refused is kept, once."""
+
+    async def test_is_kept_as_it_came(self, driver: Driver) -> None:
+        """The letter is there with the commit's time, for its tenant alone (S9)."""
+        move = refused(driver)
+        driver.clock.advance(MINUTE)
+
+        assert await driver.one(move) == Noted()
+
+        kept = replace(move.letter, created_at=driver.clock())
+        assert await driver.store.dead_letter(TENANT, kept.id) == kept
+        assert await driver.store.dead_letter(OTHER_TENANT, kept.id) is None
+
+    @pytest.mark.parametrize("together", [True, False])
+    async def test_comes_again(self, driver: Driver, *, together: bool) -> None:
+        """The same letter, in one batch or in two, is one, and the first one stays (S7)."""
+        move = refused(driver)
+        again = replace(move, letter=replace(move.letter, payload=b"2"))
+        first_at = driver.clock()
+
+        if together:
+            await driver.do(move, again)
+        else:
+            await driver.one(move)
+            driver.clock.advance(MINUTE)
+            await driver.one(again)
+
+        [kept] = await driver.store.dead_letters(TENANT, pipeline=None, before=None, limit=LIMIT)
+        assert kept == replace(move.letter, created_at=first_at)
+
+    async def test_a_bad_letter_fails_alone(self, driver: Driver) -> None:
+        """What no store can keep takes its own move with it, and no other (S6)."""
+        bad, good = refused(driver), refused(driver)
+        bad = replace(bad, letter=replace(bad.letter, actor="a\0b"))
+
+        outcomes = await driver.do(bad, good)
+
+        assert outcomes[1] == Noted()
+        [kept] = await driver.store.dead_letters(TENANT, pipeline=None, before=None, limit=LIMIT)
+        assert kept.id == good.letter.id
+
+    async def test_counts_as_no_receipt(self, driver: Driver) -> None:
+        """Its receipt was counted where it was given, or there was none."""
+        before = await driver.store.count_receipts(TENANT)
+
+        await driver.one(refused(driver))
+
+        assert await driver.store.count_receipts(TENANT) == before
+
+    async def test_goes_with_the_retention(self, driver: Driver) -> None:
+        """A letter that never had an execution is removed when it is old enough."""
+        await driver.one(refused(driver))
+        driver.clock.advance(HOUR)
+
+        await driver.store.retire(driver.clock(), LIMIT)
+
+        assert not await driver.store.dead_letters(TENANT, pipeline=None, before=None, limit=LIMIT)

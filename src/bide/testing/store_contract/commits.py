@@ -21,6 +21,7 @@ from bide.engine.moves import (
     Finish,
     GiveBack,
     Handover,
+    KeepLetter,
     Move,
     Moved,
     Note,
@@ -39,8 +40,8 @@ from bide.engine.moves import (
     Unstorable,
 )
 from bide.errors import StoreUnavailable
-from bide.model.records import AuditEntry, replace
-from bide.model.status import ExecutionStatus
+from bide.model.records import AuditEntry, DeadLetter, replace
+from bide.model.status import DeadLetterKind, ExecutionStatus
 from bide.spi.store import ExecutionQuery, LeaseKey
 from bide.testing.store_contract.harness import (
     DAY,
@@ -238,6 +239,14 @@ async def _note(driver: Driver) -> Pair:
     return Pair(Note(entry), None)
 
 
+async def _keep_letter(driver: Driver) -> Pair:
+    letter = DeadLetter(
+        driver.new_id(), TENANT, "orders", DeadLetterKind.ARRIVAL, None, None, "malformed", "no",
+        None, 1, 0,
+    )  # fmt: skip
+    return Pair(KeepLetter(letter), None)
+
+
 class Verb(NamedTuple):
     """A move to try twice, and what the second of two equal or conflicting ones is told."""
 
@@ -283,6 +292,7 @@ VERBS: dict[str, Verb] = {
     "assign": _verb(_assign, "made", "taken"),
     "settle a dispatch": _verb(_settle_dispatch, "refused", "refused"),
     "note": _verb(_note, "made"),
+    "keep a letter": _verb(_keep_letter, "made"),
 }
 
 
