@@ -6,7 +6,7 @@ nothing on what it read: the decision is the engine's, under the row's lock.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple, TypeGuard
@@ -28,7 +28,7 @@ from bide.model.ids import (
     format_interaction,
     parse_interaction,
 )
-from bide.model.records import replace
+from bide.model.records import TraceContext, replace
 from bide.model.status import ReceiptOutcome
 from bide.planning.keys import KEY_CHARACTERS_MAX
 from bide.planning.plan import Plan, PlanAwait
@@ -45,6 +45,7 @@ from bide.security.desk import TokenDesk
 from bide.security.tokens import Claims, Purpose, TokenRefused
 from bide.settings import Settings
 from bide.spi.clock import Clock
+from bide.spi.receiving import NO_CARRIER
 from bide.spi.store import Asked, Correlated, Store
 from bide.spi.telemetry import SILENT, UNTRACED, Telemetry, Traced
 
@@ -101,6 +102,8 @@ class _Prepared(NamedTuple):
     move: Admit | AdmitByKey
     #: The interaction that it is for; None where nothing has asked under its key yet.
     place: InteractionId | None
+    #: The trace that it came in, where it came with others.
+    carrier: Mapping[bytes, bytes] = NO_CARRIER
 
 
 class _Refusal(Exception):
@@ -270,13 +273,14 @@ class Admission:
         ):
             try:
                 if place is None:
-                    match = self._match(tenant, completion, matches)
+                    match = self._match(right, completion, matches)
                     if match is None:
                         replies[index] = _unknown(completion, None)
                     else:
                         move = await self._prepare(completion, match, right)
                         holder = match.holder.interaction.id if match.holder else None
-                        prepared.append(_Prepared(index, tenant, move, holder))
+                        carrier = _carrier_of(completion)
+                        prepared.append(_Prepared(index, tenant, move, holder, carrier))
                     continue
                 if (found := boundaries[place]) is None:
                     replies[index] = _unknown(completion, place)
@@ -285,7 +289,8 @@ class Admission:
                 contents = self._contents(completion, right, *found)
                 audit = self._audit(right, contents.actor, found[1])
                 admit = Admit(place, tenant, *contents, audit=audit)
-                prepared.append(_Prepared(index, tenant, admit, place))
+                carrier = _carrier_of(completion)
+                prepared.append(_Prepared(index, tenant, admit, place, carrier))
             except _Refusal as refusal:
                 found = boundaries.get(place) if place else None
                 boundary = found[0] if found else None
@@ -345,13 +350,19 @@ class Admission:
         )
         within = dict(zip(places, found, strict=True))
         return [
-            UNTRACED
-            if each.place is None
-            else self._tracing.completing(
-                self._plans.names_of(each.move.fingerprint or ""), each.place, within[each.place]
-            )
+            UNTRACED if each.place is None else self._completing(each, each.place, within)
             for each in part
         ]
+
+    def _completing(
+        self,
+        each: _Prepared,
+        place: InteractionId,
+        within: Mapping[InteractionId, TraceContext | None],
+    ) -> Traced:
+        with self._tracing.arriving(each.carrier):
+            names = self._plans.names_of(each.move.fingerprint or "")
+            return self._tracing.completing(names, place, within[place])
 
     # --- by what right ------------------------------------------------------------------------
 
@@ -498,7 +509,7 @@ class Admission:
         key = _key_of(completion)
         try:
             found = await self._look_up_key(right.tenant, key)
-            match = self._match(right.tenant, completion, {key: found} if key else {})
+            match = self._match(right, completion, {key: found} if key else {})
             if match is None:
                 return _unknown(completion, None)
             move = await self._prepare(completion, match, right)
@@ -550,7 +561,7 @@ class Admission:
 
     def _match(
         self,
-        tenant: str,
+        right: Right,
         completion: Completion | Typed,
         known: dict[str, Sequence[Correlated]],
     ) -> _Match | None:
@@ -566,17 +577,19 @@ class Admission:
         asking, other = list[_Match](), dict[tuple[str, str], _Match]()
         for row, holder in known.get(key, ()):
             if holder is not None:
-                match = self._narrowed(completion, row.id, holder.pipeline,
+                match = self._narrowed(right, completion, row.id, holder.pipeline,
                                        holder.interaction.step_id, holder)  # fmt: skip
                 if match is not None and _is_open(holder):
                     asking.append(match)
                 elif match is not None:
                     other[match.pipeline, match.step_id] = match
             if row.early is not None:
-                match = self._narrowed(completion, row.id, row.pipeline or "", row.step_id or "")
+                match = self._narrowed(
+                    right, completion, row.id, row.pipeline or "", row.step_id or ""
+                )
                 if match is not None:
                     other.setdefault((match.pipeline, match.step_id), match)
-        found = asking or list(other.values()) or self._could_ask(tenant, completion, key)
+        found = asking or list(other.values()) or self._could_ask(right, completion, key)
         if len(found) > 1:
             awaits = ", ".join(f"{each.pipeline}/{each.step_id}" for each in found)
             raise _Refusal(
@@ -587,6 +600,7 @@ class Admission:
 
     def _narrowed(
         self,
+        right: Right,
         completion: Completion | Typed,
         key: CorrelationKey,
         pipeline: str,
@@ -597,18 +611,21 @@ class Admission:
         plan = self._plans.find(pipeline)
         boundary = plan.await_by_id(step_id) if plan else None
         if plan is not None and boundary is not None:
-            means = _means(completion, plan, boundary)
+            means = _means(right, completion, plan, boundary)
         else:
             means = isinstance(completion, Completion) and completion.step_id in (None, step_id)
         return _Match(key, pipeline, step_id, boundary, holder) if means else None
 
-    def _could_ask(self, tenant: str, completion: Completion | Typed, key: str) -> list[_Match]:
+    def _could_ask(self, right: Right, completion: Completion | Typed, key: str) -> list[_Match]:
         return [
             _Match(
-                CorrelationKey(tenant, key, boundary.scope), plan.pipeline, boundary.id, boundary
+                CorrelationKey(right.tenant, key, boundary.scope),
+                plan.pipeline,
+                boundary.id,
+                boundary,
             )
             for plan, boundary in self._plans.correlated
-            if boundary.scope is not None and _means(completion, plan, boundary)
+            if boundary.scope is not None and _means(right, completion, plan, boundary)
         ]
 
     async def _prepare(
@@ -705,6 +722,10 @@ def _failure_body(failure: Failure) -> bytes:
     return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
 
 
+def _carrier_of(completion: Completion | Typed) -> Mapping[bytes, bytes]:
+    return completion.carrier if isinstance(completion, Completion) else NO_CARRIER
+
+
 def _key_of(completion: Completion | Typed) -> str | None:
     """The correlation id that a completion goes by; blanks around it do not count."""
     if isinstance(completion, Completion) and completion.interaction_id is not None:
@@ -712,8 +733,11 @@ def _key_of(completion: Completion | Typed) -> str | None:
     return completion.correlation_id.strip() if completion.correlation_id else None
 
 
-def _means(completion: Completion | Typed, plan: Plan, boundary: PlanAwait) -> bool:
+def _means(right: Right, completion: Completion | Typed, plan: Plan, boundary: PlanAwait) -> bool:
     """Whether a completion by key can be for that await."""
+    answers = right.caller.answers if right.caller else None
+    if answers is not None and boundary.transport not in answers:
+        return False
     if isinstance(completion, Typed):
         return completion.boundary is boundary.boundary
     step = completion.step_id
@@ -736,7 +760,7 @@ def _check_right(right: Right, boundary: PlanAwait | None, asked: Asked | None) 
         right.check(
             step_id=row.step_id if row else boundary.id if boundary else "",
             correlation_id=(row.correlation or format_interaction(row.id)) if row else None,
-            needs_token=boundary.transport.needs_token if boundary else None,
+            via=boundary.transport if boundary else None,
             group=group,
             assignee=assignee,
         )

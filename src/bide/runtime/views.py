@@ -1,6 +1,6 @@
 """What edges show: plain values with ids as text, one class a thing people ask for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -8,6 +8,8 @@ import msgspec
 from bide.authoring.answers import Receipt
 from bide.errors import FieldError
 from bide.model.status import ExecutionStatus, InteractionStatus, UnitStatus
+from bide.spi.receiving import MISSING as MISSING  # noqa: PLC0414 - likewise
+from bide.spi.receiving import Completion as Completion  # noqa: PLC0414 - likewise
 from bide.spi.store import Check as Check  # noqa: PLC0414 - typing reads a re-export from it
 
 
@@ -215,26 +217,3 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[FieldError, ...] = ()
     #: The boundary of the await that it was for, where that is known; for counting.
     fingerprint: str | None = None
-
-
-class _Missing:
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING = _Missing()
-"""Stands for a payload that was not given, since null is a payload."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
-    """A completion as an edge received it: blanks are None, the payload is a JSON value."""
-
-    interaction_id: str | None = None
-    correlation_id: str | None = None
-    step_id: str | None = None
-    resume_token: str | None = field(default=None, repr=False)
-    idempotency_key: str | None = None
-    payload: Any = MISSING
-    failure: tuple[str, str] | None = None
-    actor: str | None = None

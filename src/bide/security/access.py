@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bide.authoring.principal import Principal
+from bide.authoring.transports import Transport
 from bide.errors import BideError
 from bide.model.ids import InteractionId, format_interaction
 from bide.security.tokens import Claims, Purpose
@@ -45,6 +46,8 @@ class Caller:
     takes: Purpose = Purpose.RESUME
     #: The operating system's user who uses the command line.
     operator: str | None = None
+    #: The only awaits that may be answered where it came in, by their `via=`; None: any.
+    answers: frozenset[Transport] | None = None
 
     @property
     def credential(self) -> str | None:
@@ -100,7 +103,7 @@ class Right:
         *,
         step_id: str,
         correlation_id: str | None,
-        needs_token: bool | None,
+        via: Transport | None,
         group: str | None,
         assignee: str | None,
     ) -> None:
@@ -109,32 +112,41 @@ class Right:
         Args:
             step_id: its await's.
             correlation_id: what it is correlated by; None where that is not known.
-            needs_token: whether its await takes answers with a token only; None: not known here.
+            via: how its await asks; None where the await is not known here.
             group: whom it asks.
             assignee: whose it is.
 
         Raises:
             AccessRefused: it may not.
         """
+        caller = self.caller
+        if caller is not None and caller.answers is not None and via not in caller.answers:
+            if via is None:
+                raise _unknown_step()
+            raise AccessRefused("wrong-topic", "the await takes its answers from elsewhere")
         if self.claims is not None:
             if not self.claims.names(step_id=step_id, correlation_id=correlation_id):
                 raise AccessRefused("wrong-token", "the token is for another interaction")
             return
-        if self.caller is None or self.caller.operator is not None:
+        if caller is None or caller.operator is not None:
             return
-        if needs_token is None:
-            raise AccessRefused(
-                "unknown-step", "this deployment does not know the await; use one that does"
-            )
-        if needs_token:
+        if via is None:
+            raise _unknown_step()
+        if via.needs_token:
             raise AccessRefused(
                 "token-required", "answers of this await must bring the resumeToken of its request"
             )
-        if not self.caller.may_decide(group, assignee):
+        if not caller.may_decide(group, assignee):
             raise AccessRefused("not-allowed", "the interaction asks another group or assignee")
 
 
 OPERATOR = Right(DEFAULT_TENANT)
+
+
+def _unknown_step() -> AccessRefused:
+    return AccessRefused(
+        "unknown-step", "this deployment does not know the await; use one that does"
+    )
 
 
 def right_of(
