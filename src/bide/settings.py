@@ -241,6 +241,27 @@ class Settings(BaseSettings):
     webhook_connections: int = Field(
         default=64, ge=1, le=4_096, description="Connections to one partner, at most."
     )
+    kafka_servers: Names = Field(
+        default=(),
+        description="The brokers to begin with, `host:port` with commas between them.",
+    )
+    kafka_config: SecretStr | None = Field(
+        default=None,
+        description="More of librdkafka's properties for every Kafka client, such as those of TLS and"
+        ' SASL: a JSON object, or `name=value` a line. `{"security.protocol": "SASL_SSL", ...}`',
+    )
+    kafka_config_file: Path | None = Field(
+        default=None, description="The same from a file, in place of the variable."
+    )
+    kafka_timeout_ms: int = Field(
+        default=15_000, ge=1_000, description="How long a broker may take to have a request."
+    )
+    kafka_lag_max: int = Field(
+        default=10_000,
+        ge=0,
+        description="Answers that may wait on a response topic; past it `transport` warns. 0: no"
+        " bound.",
+    )
     metrics: bool = Field(
         default=False,
         description="Count and measure for Prometheus, shown at /metrics; takes bide[telemetry].",

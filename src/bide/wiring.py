@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from bide.authoring.transports import Inbox, Webhook
+from bide.authoring.transports import Inbox, Kafka, Webhook
 from bide.authoring.transports import Transport as Via
 from bide.errors import DefinitionError
 from bide.planning.hints import ResourceKey
@@ -157,10 +157,23 @@ def _webhooks(vias: Mapping[str, Via], settings: Settings) -> Transport:
     return WebhookTransport(awaits, settings, system_clock)
 
 
+def _kafkas(vias: Mapping[str, Via], settings: Settings) -> Transport:
+    try:
+        from bide.transports.kafka.transport import KafkaTransport
+    except ImportError as error:
+        raise DefinitionError(
+            f"{next(iter(vias))} says via=Kafka(...), which takes {error.name}, and that is not"
+            ' installed: pip install "bide[kafka]"'
+        ) from error
+    awaits = {name: via for name, via in vias.items() if isinstance(via, Kafka)}
+    return KafkaTransport(awaits, settings)
+
+
 #: What Bide itself carries interactions with, by what authors write. Each is made from the awaits
 #: of an app, by the words that messages call them by, when an await needs it.
 _TRANSPORTS: Mapping[type[Via], Callable[[Mapping[str, Via], Settings], Transport]] = {
     Webhook: _webhooks,
+    Kafka: _kafkas,
 }
 
 

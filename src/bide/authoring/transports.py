@@ -33,6 +33,8 @@ _RESERVED_HEADERS: Final = frozenset(
     }
 )  # fmt: skip
 _NO_HEADERS: Final[Mapping[str, str | Secret]] = MappingProxyType({})
+_NO_TEXTS: Final[Mapping[str, str]] = MappingProxyType({})
+_TRACE_HEADERS: Final = frozenset({"traceparent", "tracestate"})
 #: Headers that carry a credential; a text in the code would be in the repository as well.
 _SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 
@@ -135,8 +137,23 @@ class Webhook(Transport):
 class Kafka(Transport):
     """Send the request to one topic and take the answer from another.
 
-    `group` is the consumer group, `key` what the records are keyed by, and `tenants` those whose
-    answers the response topic may carry (the default one if none is named).
+    Args:
+        request: the topic that requests go to.
+        response: the topic that answers come from. Several awaits may share one.
+        group: the consumer group of all processes that take these answers; without it
+            `bide.` and the response topic.
+        key: what the records are keyed by, and so which partition they are in.
+        tenants: those whose answers the response topic may carry without a token; the default one
+            if none is named. A token says itself whose it is.
+        trusted_network: answers may come without the signed token that went with the request.
+        dead_letters: the topic that refused answers go to as they came; without it the response
+            topic's name and `.dead-letters`.
+        headers: sent with each request, beside Bide's own.
+        retry: how often and how far apart one request is tried.
+        max_in_flight: bounds the unanswered interactions over all workers; None: no bound.
+
+    Raises:
+        DefinitionError: a topic, a header or a number could never work.
     """
 
     kind: ClassVar[str] = "kafka"
@@ -148,23 +165,42 @@ class Kafka(Transport):
     key: Literal["correlationId", "interactionId"] = "correlationId"
     tenants: Sequence[str] = ()
     trusted_network: bool = False
+    dead_letters: str | None = None
+    headers: Mapping[str, str] = field(default_factory=lambda: _NO_TEXTS, hash=False)
+    retry: Retry = field(
+        default_factory=lambda: Retry(_DISPATCH_ATTEMPTS, first="2s", longest="10m")
+    )
+    max_in_flight: int | None = None
 
     @property
     def needs_token(self) -> bool:
         """Yes, unless the network is trusted."""
         return not self.trusted_network
 
+    @property
+    def dead_letter_topic(self) -> str:
+        """Where refused answers go."""
+        return self.dead_letters or f"{self.response}.dead-letters"
+
+    @property
+    def group_id(self) -> str:
+        """The consumer group that takes the answers."""
+        return self.group or f"bide.{self.response}"
+
     def __post_init__(self) -> None:
-        for name, topic in (("request", self.request), ("response", self.response)):
-            if not isinstance(topic, str) or not _TOPIC.fullmatch(topic):
-                raise DefinitionError(
-                    f"Kafka: {name} is {topic!r}, which is no topic name: "
-                    "1 to 249 letters, digits, '.', '_' and '-'."
-                )
+        topics = {"request": self.request, "response": self.response}
+        for name, topic in topics.items():
+            _check_topic(name, topic)
         if self.request == self.response:
             raise DefinitionError(
                 f"Kafka: request and response are both {self.request!r}; "
                 "requests would be read as answers. Name two topics."
+            )
+        _check_topic("dead_letters", self.dead_letter_topic)
+        if self.dead_letter_topic in topics.values():
+            raise DefinitionError(
+                f"Kafka: dead_letters is {self.dead_letter_topic!r}, which is the request or the "
+                "response topic. Name a third one."
             )
         if self.key not in {"correlationId", "interactionId"}:
             raise DefinitionError(
@@ -174,9 +210,32 @@ class Kafka(Transport):
             raise DefinitionError(
                 f"Kafka: tenants is the text {self.tenants!r}; write tenants=[{self.tenants!r}]."
             )
+        if self.max_in_flight is not None and self.max_in_flight < 1:
+            raise DefinitionError(
+                f"Kafka: max_in_flight is {self.max_in_flight}; write 1 or more, or leave it out."
+            )
         object.__setattr__(self, "tenants", tuple(self.tenants))
+        object.__setattr__(self, "headers", _record_headers(self.headers))
         for name in (*self.tenants, *([] if self.group is None else [self.group])):
             check_name("Kafka", name)
+
+
+def _check_topic(name: str, topic: object) -> None:
+    if not isinstance(topic, str) or not _TOPIC.fullmatch(topic):
+        raise DefinitionError(
+            f"Kafka: {name} is {topic!r}, which is no topic name: "
+            "1 to 249 letters, digits, '.', '_' and '-'."
+        )
+
+
+def _record_headers(given: Mapping[str, str]) -> Mapping[str, str]:
+    for name, value in given.items():
+        if not isinstance(name, str) or not _HEADER.fullmatch(name):
+            raise DefinitionError(f"Kafka: {name!r} is no name of a header.")
+        if name.lower() in _TRACE_HEADERS:
+            raise DefinitionError(f"Kafka: the header {name!r} is Bide's own; leave it out.")
+        check_header_value(f"Kafka: the header {name!r}", value)
+    return MappingProxyType(dict(given))
 
 
 def _secrets(given: Secret | Sequence[Secret]) -> tuple[Secret, ...]:

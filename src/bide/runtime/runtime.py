@@ -16,6 +16,7 @@ from bide.runtime.clock import ExecutionIds, worker_name
 from bide.runtime.committer import Committer
 from bide.runtime.deploys import Deploys
 from bide.runtime.dispatcher import Dispatcher
+from bide.runtime.door import Door
 from bide.runtime.health import Backlogs, Health
 from bide.runtime.plans import Plans
 from bide.runtime.pool import StepPool
@@ -29,6 +30,7 @@ from bide.security.desk import CLOSED, TokenDesk
 from bide.security.tokens import Purpose
 from bide.settings import Settings
 from bide.spi.clock import Clock
+from bide.spi.receiving import Receiver
 from bide.spi.store import Store
 from bide.spi.telemetry import NO_METER, SILENT, Levels, Telemetry, Waiting
 from bide.spi.transactions import Transactional
@@ -230,6 +232,11 @@ class Runtime:
         if looping:
             self.dispatcher.start()
         stack.push_async_callback(self.dispatcher.stop, self.settings.stop_timeout_ms / 1000)
+        door = Door(self.admission, self.committer, self.plans, self.tokens, self.settings)
+        for transport in self._transports.values():
+            if isinstance(transport, Receiver):
+                stack.push_async_callback(transport.unlisten)
+                transport.listen(door)
 
     def _token_of(self, interaction: Interaction, via: Via) -> str | None:
         """The right to answer that goes out with a request."""

@@ -1,0 +1,1 @@
+"""Carries requests and answers over Apache Kafka."""
