@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: What an extra is for: it must be importable with that extra, and say which one without it.
 MODULES = {
     "jwt": "bide.security.bearer",
+    "kafka": "bide.transports.kafka.transport",
     "postgres": "bide.stores.postgres.store",
     "telemetry": "bide.telemetry.metrics, bide.telemetry.traces",
     "webhook": "bide.transports.webhook",

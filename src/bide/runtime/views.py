@@ -8,8 +8,8 @@ import msgspec
 from bide.authoring.answers import Receipt
 from bide.errors import FieldError
 from bide.model.status import ExecutionStatus, InteractionStatus, UnitStatus
-from bide.spi.receiving import MISSING as MISSING  # noqa: PLC0414 - likewise
-from bide.spi.receiving import Completion as Completion  # noqa: PLC0414 - likewise
+from bide.spi.receiving import MISSING as MISSING  # noqa: PLC0414 - typing reads a re-export from it
+from bide.spi.receiving import Completion as Completion  # noqa: PLC0414 - typing reads a re-export from it
 from bide.spi.store import Check as Check  # noqa: PLC0414 - typing reads a re-export from it
 
 
