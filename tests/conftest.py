@@ -1,12 +1,16 @@
 """What every test shares."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from bide.wiring import store_of
+from tests.kafka.cluster import Cluster, RealCluster
+from tests.servers.kafka import BrokerMissing, KafkaBroker
+from tests.servers.kafka_mock import MockCluster
 from tests.servers.postgres import PostgresServer
 
 # No test's output may show a token or a key: the whole suite is what is searched.
@@ -14,6 +18,9 @@ pytest_plugins = ["tests.planted"]
 
 # Its asserts are in a package that is not a test module; a failing one has to say what it saw.
 pytest.register_assert_rewrite("bide.testing.store_contract")
+
+#: Why Kafka was tried on a mock cluster alone.
+_LEFT_OUT = pytest.StashKey[str]()
 
 _EMPTIED = """
 do $$ declare name text; begin
@@ -66,3 +73,54 @@ def postgres_tables(postgres_server: PostgresServer, _postgres_shared: str) -> s
     """A database that tests take turns with, with all tables, empty: quicker than a new one."""
     postgres_server.execute(_EMPTIED, url=_postgres_shared)
     return _postgres_shared
+
+
+@pytest.fixture(scope="session")
+def _cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    try:
+        broker = KafkaBroker(tmp_path_factory.mktemp("kafka")).start()
+    except BrokerMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI tries Kafka on a real broker: {missing}")
+        request.config.stash[_LEFT_OUT] = str(missing)
+        with MockCluster() as mock:
+            yield mock
+        return
+    try:
+        yield RealCluster(broker)
+    finally:
+        broker.kill()
+
+
+@pytest.fixture
+def cluster(_cluster: Cluster) -> Cluster:
+    """A cluster that every test shares; each has topics of its own."""
+    return _cluster
+
+
+@pytest.fixture
+def broker(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KafkaBroker]:
+    """A real broker of the test's own, to be stopped and killed."""
+    try:
+        with KafkaBroker(tmp_path_factory.mktemp("kafka")) as started:
+            yield started
+    except BrokerMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI tries Kafka on a real broker: {missing}")
+        request.config.stash[_LEFT_OUT] = str(missing)
+        pytest.skip(f"no real broker: {missing}")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say in one line what was left out."""
+    missing = config.stash.get(_LEFT_OUT, None)
+    if missing is not None:
+        terminalreporter.write_line(
+            f"Kafka was tried on a mock cluster alone, without restarts and kills: {missing}"
+        )
