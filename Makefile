@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 TYPED := src $(wildcard examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test chaos fuzz demo docs release bench bench-peers lock clean
+.PHONY: help setup check fix test chaos fuzz demo demo-kafka kafka docs release bench bench-peers lock clean
 
 help: ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,12 @@ docs: setup ## the site of docs/, in out/docs
 
 release: setup ## wheel and source archive in dist/; ARGS=--install tries them with each extra alone
 	$(BIN)/python -m scripts.release $(ARGS)
+
+demo-kafka: setup ## the same over Kafka, on a broker of its own (Java 17, Maven); INPUT=FILE
+	$(BIN)/python -m examples.csv_payments.demo --kafka --folder out/demo-kafka $(if $(INPUT),--input $(INPUT))
+
+kafka: setup ## a Kafka broker for development, until Ctrl-C; ARGS="--port 9092 --folder DIR"
+	$(BIN)/python -m tests.servers.kafka $(ARGS)
 
 bench: setup ## the figures, with the limit beside each; ARGS="-n 2000 --json"
 	$(BIN)/bide bench all $(ARGS)

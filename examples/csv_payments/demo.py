@@ -1,5 +1,8 @@
 """`make demo`: a thousand payments, a service that is killed half way, and the proof.
 
+`make demo-kafka` is the same over Kafka: requests go to one topic and answers come from another, on a
+broker that is started here unless `BIDE_KAFKA_SERVERS` names one.
+
 Two processes are started: the service (`bide serve`, on an SQLite file of its own) and the payment
 provider, which knows only HTTP. When half of the answers are in, the service is killed as a power
 cut would kill it, and started again. Nothing is told to either of them: the service goes on from
@@ -9,12 +12,15 @@ its file, the provider sends again what got no receipt.
 import argparse
 import csv
 import json
+import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,14 +31,28 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from examples.children import ROOT, Child, DemoFailed, Service, leave_on_signals
+from examples.children import BIDE, ROOT, Child, DemoFailed, Service, leave_on_signals
 from examples.csv_payments import proof
 
 APP = "examples.csv_payments:app"
+APP_OVER_KAFKA = "examples.csv_payments.over_kafka:app"
 ENDED = {"SUCCEEDED", "FAILED", "DLQ", "CANCELLED"}
 PAYMENTS = 1000
 #: How long nothing may move before the demo gives up.
 PATIENCE_S = 60
+
+
+@dataclass(frozen=True)
+class Way:
+    """How requests reach the provider and answers come back."""
+
+    app: str
+    #: What the service is told, beside its store.
+    env: Mapping[str, str]
+    #: What the provider is told.
+    provider: Sequence[str]
+    #: What makes all of it.
+    target: str = "demo"
 
 
 class Api:
@@ -135,11 +155,12 @@ def _demo(display: Display, options: argparse.Namespace, children: ExitStack) ->
     file, ids = _prepare(options)
     display.say(f"{len(ids)} payments in {_short(file)}")
 
-    service = Service(APP, folder=file.parent, children=children)
+    way = _over_kafka(display, file.parent, children) if options.kafka else Way(APP, {}, [])
+    service = Service(way.app, folder=file.parent, children=children, env=way.env)
     service.start()
     display.say(f"the service runs at {service.url}")
     api = Api(service)
-    provider = _start_provider(service, len(ids), options, children)
+    provider = _start_provider(service, way, len(ids), options, children)
 
     execution = api.submit(file, key="demo")
     display.say(f"submitted as execution {execution}; each payment waits for the provider")
@@ -150,9 +171,33 @@ def _demo(display: Display, options: argparse.Namespace, children: ExitStack) ->
     tally = json.loads(provider.log.read_text(encoding="utf-8").splitlines()[-1])
     found = proof.prove(ids, output)
     _tell_timeline(display, api, execution)
-    _tell_proof(display, found, tally)
-    _tell_more(display, execution, output, service)
-    return 0 if found.holds else 1
+    refused = len(api.get("/api/v1/dead-letters")["items"])
+    _tell_proof(display, found, tally, refused)
+    _tell_more(display, way, execution, output, service)
+    return 0 if found.holds and not refused else 1
+
+
+def _over_kafka(display: Display, folder: Path, children: ExitStack) -> Way:
+    """Start a broker unless one is named, make the topics, and a key for the tokens."""
+    from examples.csv_payments import broker
+
+    try:
+        servers = os.environ.get("BIDE_KAFKA_SERVERS") or broker.start(folder, children)
+        broker.make_topics(servers)
+    except RuntimeError as error:
+        raise DemoFailed(str(error)) from error
+    display.say(f"the broker runs at {servers}")
+    keyring = folder.resolve() / "keyring.json"
+    command = [str(BIDE), "keys", "generate", "--file", str(keyring)]
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    # A service that was killed is missed by its group after 6 s, and not after 45.
+    config = {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 500}
+    env = {
+        "BIDE_KAFKA_SERVERS": servers,
+        "BIDE_KAFKA_CONFIG": json.dumps(config),
+        "BIDE_KEYRING_FILE": str(keyring),
+    }
+    return Way(APP_OVER_KAFKA, env, ["--kafka", servers], "demo-kafka")
 
 
 def _watch(
@@ -211,13 +256,13 @@ def _prepare(options: argparse.Namespace) -> tuple[Path, list[str]]:
 
 
 def _start_provider(
-    service: Service, total: int, options: argparse.Namespace, children: ExitStack
+    service: Service, way: Way, total: int, options: argparse.Namespace, children: ExitStack
 ) -> Child:
     """Start a provider that takes its time, so that there is something to see and to kill."""
     rate = total / options.seconds
     script = ROOT / "examples" / "csv_payments" / "provider.py"
     batch = min(max(round(rate / 5), 2), 500)
-    command = [sys.executable, str(script), "--url", service.url]
+    command = [sys.executable, str(script), *(way.provider or ["--url", service.url])]
     command += ["--per-second", f"{rate:g}", "--batch", str(batch)]
     provider = Child("provider", command, log=service.log.with_name("provider.log"))
     children.callback(provider.stop)
@@ -241,7 +286,7 @@ def _tell_timeline(display: Display, api: Api, execution: str) -> None:
         )
 
 
-def _tell_proof(display: Display, found: proof.Proof, tally: dict[str, Any]) -> None:
+def _tell_proof(display: Display, found: proof.Proof, tally: dict[str, Any], refused: int) -> None:
     lines = {
         "rows in": found.rows_in,
         "rows out": found.rows_out,
@@ -249,22 +294,24 @@ def _tell_proof(display: Display, found: proof.Proof, tally: dict[str, Any]) -> 
         "missing": found.missing,
         "in the order of the input": _yes(found.in_order),
         "each as the provider decided": _yes(found.as_decided),
-        "provider calls that were repeated": tally["repeated"],
-        "of these, already taken before": tally["receipts"].get("duplicate", 0),
+        "answers that were refused": refused,
+        "requests answered again": tally["repeated"],
     }
+    if tally["receipts"]:
+        lines["of these, already taken before"] = tally["receipts"].get("duplicate", 0)
     say = display.console.print
     say(f"\n[bold]{found.approved} approved, {found.unapproved} unapproved[/]\n")
     for name, value in lines.items():
         say(f"  {name:<36}{value}")
 
 
-def _tell_more(display: Display, execution: str, output: Path, service: Service) -> None:
+def _tell_more(display: Display, way: Way, execution: str, output: Path, service: Service) -> None:
     say = display.console.print
     store = f"sqlite:///{_short(service.log.with_name('bide.db'))}"
     say(f"\nOutput: {_short(output)}", soft_wrap=True)
     say("Try next:")
-    say(f"  .venv/bin/bide show {execution} --app {APP} --store {store}", soft_wrap=True)
-    say("  make demo INPUT=your.csv      (header: ID,Recipient,Amount,Currency)")
+    say(f"  .venv/bin/bide show {execution} --app {way.app} --store {store}", soft_wrap=True)
+    say(f"  make {way.target} INPUT=your.csv      (header: ID,Recipient,Amount,Currency)")
     say("  less docs/tutorial.md         (your own pipeline in ten minutes)")
 
 
@@ -285,6 +332,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, default=ROOT / "out" / "demo-csv-payments", help="where it runs"
     )
+    parser.add_argument("--kafka", action="store_true", help="over Kafka in place of HTTP")
     parser.add_argument("--seconds", type=float, default=7, help="how long the provider takes")
     return parser.parse_args()
 

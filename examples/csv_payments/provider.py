@@ -1,10 +1,15 @@
-"""The payment provider: a process of its own that speaks HTTP and knows nothing of Bide.
+"""The payment provider: a process of its own that speaks HTTP or Kafka and knows nothing of Bide.
 
     python examples/csv_payments/provider.py --url http://127.0.0.1:8000
+    python examples/csv_payments/provider.py --kafka 127.0.0.1:9092
 
 It asks what is pending, decides by the payment's id alone, and sends its answers. An answer that
 got no receipt is sent again, the same each time: the service may have been killed before it took
 the answer or after. Which of the two it was the service knows, and then says `duplicate`.
+
+Over Kafka it takes requests from one topic and writes answers to another. It says how far it has read
+only once its answers are written, so a request that was half done is answered again, with the same
+words.
 
 Stopped with SIGTERM or SIGINT, it prints what it did as one line of JSON.
 """
@@ -13,6 +18,7 @@ import argparse
 import asyncio
 import json
 import signal
+import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -162,6 +168,95 @@ class Provider:
         return [_receipt(answer.get("status"), answer) for answer in answers]
 
 
+# --- over Kafka -----------------------------------------------------------------------------------
+
+REQUESTS = "csv-payments.payment.requests"
+RESULTS = "csv-payments.payment.results"
+
+
+class KafkaProvider:
+    """Reads requests, decides and writes answers, until it is told to stop."""
+
+    def __init__(
+        self,
+        servers: str,
+        *,
+        requests: str = REQUESTS,
+        results: str = RESULTS,
+        batch: int = 100,
+        per_second: float = 0,
+    ) -> None:
+        self.tally = Tally()
+        self._servers = servers
+        self._requests = requests
+        self._results = results
+        self._batch = batch
+        self._pace_s = 1 / per_second if per_second else 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Answer requests until `stop` is set."""
+        from confluent_kafka import Consumer, Producer
+
+        common = {"bootstrap.servers": self._servers}
+        consumer = Consumer(
+            {
+                **common,
+                "group.id": "payment-provider",
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                "session.timeout.ms": 6000,
+            }
+        )
+        producer = Producer({**common, "enable.idempotence": True})
+        consumer.subscribe([self._requests])
+        try:
+            while not stop.is_set():
+                taken = [
+                    message for message in consumer.consume(self._batch, 0.1) if not message.error()
+                ]
+                if not taken:
+                    continue
+                stop.wait(self._pace_s * len(taken))
+                for message in taken:
+                    for answer in self.answers(json.loads(message.value() or b"null")):
+                        producer.produce(self._results, answer, message.key())
+                while producer.flush(1):
+                    if stop.is_set():
+                        return
+                consumer.commit(asynchronous=False)
+        finally:
+            consumer.close()
+
+    def answers(self, request: dict[str, Any]) -> list[bytes]:
+        """The records to answer a request with."""
+        self.tally.sent[request["interactionId"]] += 1
+        answer = {
+            "tenantId": request["tenantId"],
+            "correlationId": request["correlationId"],
+            "resumeToken": request["resumeToken"],
+            "idempotencyKey": f"payment-{request['requestPayload']['id']}",
+            "actor": "payment-provider",
+            "responsePayload": decide(request["requestPayload"]),
+        }
+        return [json.dumps(answer).encode()]
+
+
+def _over_kafka(options: argparse.Namespace) -> None:
+    stop = threading.Event()
+
+    def leave(_number: int, _frame: object) -> None:
+        stop.set()
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, leave)
+    provider = KafkaProvider(options.kafka, batch=options.batch, per_second=options.per_second)
+    provider.run(stop)
+    print(json.dumps(provider.tally.as_json()), flush=True)
+
+
+# --- over HTTP ------------------------------------------------------------------------------------
+
+
 def _check(response: httpx.Response) -> None:
     """Tell a service that cannot answer now from one that will never take this request."""
     if response.is_server_error:
@@ -210,8 +305,9 @@ async def _main(options: argparse.Namespace) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="provider", description="A payment provider over HTTP.")
+    parser = argparse.ArgumentParser(prog="provider", description="A payment provider.")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="where the service is")
+    parser.add_argument("--kafka", metavar="SERVERS", help="brokers; in place of --url")
     parser.add_argument("--group", default="payment-provider", help="whose payments to answer")
     parser.add_argument("--batch", type=int, default=100, help="answers sent at once")
     parser.add_argument("--single", action="store_true", help="send each answer by itself")
@@ -222,4 +318,5 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(_options()))
+    given = _options()
+    _over_kafka(given) if given.kafka else asyncio.run(_main(given))

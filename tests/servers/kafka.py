@@ -5,6 +5,7 @@ once, with its data in a folder of its own; it can be stopped, killed and starte
 ports and the same data, as a broker in the field is.
 """
 
+import argparse
 import base64
 import hashlib
 import os
@@ -12,6 +13,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -83,9 +86,15 @@ def free_port() -> int:
 class KafkaBroker:
     """One broker on loopback; `start` and `stop` as often as a test likes."""
 
-    def __init__(self, folder: Path, *, properties: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        properties: dict[str, str] | None = None,
+    ) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = port or free_port()
         self._controller = free_port()
         self._more = properties or {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -200,3 +209,28 @@ class KafkaBroker:
         tail = self._log.read_text(errors="replace")[-1000:]
         self.kill()
         raise RuntimeError(f"the Kafka broker did not come up: {tail}")
+
+
+def main() -> None:
+    """Run a broker until Ctrl-C, and print how it is reached: `make kafka`."""
+    parser = argparse.ArgumentParser(prog="kafka", description="A Kafka broker for development.")
+    parser.add_argument("--port", type=int, default=9092, help="where it listens, on loopback")
+    parser.add_argument("--folder", type=Path, help="where its data stays; else it goes with it")
+    options = parser.parse_args()
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    # Who tries things out has not made the topics first.
+    properties = {"auto.create.topics.enable": "true", "num.partitions": "6"}
+    with tempfile.TemporaryDirectory(prefix="bide-kafka-") as passing:
+        folder = options.folder or Path(passing)
+        try:
+            with KafkaBroker(folder, port=options.port, properties=properties) as broker:
+                print(f"export BIDE_KAFKA_SERVERS={broker.servers}", flush=True)
+                stop.wait()
+        except (BrokerMissing, RuntimeError) as error:
+            raise SystemExit(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()
