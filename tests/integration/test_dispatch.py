@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bide import App, Await, Collect, DefinitionError, ExecutionFailed, Kafka, Pipeline, Webhook
+from bide import App, Await, Collect, DefinitionError, ExecutionFailed, Pipeline, Webhook
+from bide.authoring.transports import Transport as Via
 from bide.model.ids import parse_interaction
 from bide.model.status import InteractionStatus
 from bide.runtime.views import Check, InteractionView
@@ -582,12 +583,18 @@ async def test_a_cancelled_execution_sends_nothing(
 # --- what is checked --------------------------------------------------------------------------
 
 
+class Pigeon(Via):
+    """A transport that nobody has written."""
+
+    kind = "pigeon"
+
+
 def test_what_nothing_carries_is_refused() -> None:
     """An await whose `via=` no transport carries is refused when the app is built."""
-    kafka = Await("K", int, str, via=Kafka(request="a", response="b"), timeout="1d")
+    pigeon = Await("P", int, str, via=Pigeon(), timeout="1d")
 
-    with pytest.raises(DefinitionError, match=r"await 'K' of pipeline 'k' says via=Kafka"):
-        App(Pipeline("k", int).wait(kafka), store="memory://")
+    with pytest.raises(DefinitionError, match=r"await 'P' of pipeline 'p' says via=Pigeon"):
+        App(Pipeline("p", int).wait(pigeon), store="memory://")
 
 
 async def test_problems_are_shown(sending: Callable[..., App], partner: Partner) -> None:
