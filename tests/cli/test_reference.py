@@ -34,7 +34,7 @@ def test_every_command_and_setting_has_its_place(reference: ModuleType) -> None:
     for command in (
         "serve", "worker", "submit", "executions", "show", "replay", "pending", "complete", "cancel",
         "assign", "link", "audit", "release", "pipelines", "pause", "resume", "dlq ls", "dlq show", "dlq redrive", "keys generate", "keys rotate", "keys revoke", "keys list", "migrate",
-        "doctor", "bench",
+        "doctor", "bench", "crashtest",
     ):  # fmt: skip
         assert f"## `bide {command}`" in page
     for name in Settings.model_fields:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from bide import App, Await, Pipeline, Webhook, branch
+from bide import App, Await, Inbox, Pipeline, Transaction, Webhook, branch
 from bide.engine import ending, redriving, rules, running, settling, waiting
 from bide.engine.moves import Admit, Outcome, Submit, Submitted
 from bide.engine.submitting import decide_submit
@@ -130,6 +130,28 @@ def test_what_is_sent_again_is_one_request() -> None:
 
     assert explored.repeated == {}
     assert explored.commits == 6
+
+
+async def book(cents: int, tx: Transaction) -> int:
+    """Enter a booking in the commit that parks the execution; give how many there are."""
+    await tx.execute("create table if not exists bookings (cents integer not null)")
+    await tx.execute("insert into bookings values ($1)", cents)
+    return len(await tx.fetch("select cents from bookings"))
+
+
+def test_a_transactional_step_stands_it() -> None:
+    """What it writes in its commit is there once, wherever the process dies."""
+    confirm = Await("Confirm", int, bool, via=Inbox(), timeout="1d")
+    bookings = Pipeline("bookings", int).then(book).wait(confirm)
+
+    async def booked_once(sim: Simulation) -> None:
+        execution = await sim.submit(bookings, 7, idempotency_key="one")
+        [question] = await sim.pending(confirm)
+        assert question.request == 1
+        await sim.complete(question, answer=True)
+        assert await execution.result() is True
+
+    assert explore(App(bookings), booked_once).repeated == {"book": 2}
 
 
 # --- steps that are not idempotent --------------------------------------------------------------

@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from bide.cli import act, audit, bench, declare, keys, look, replay, serve, submit, upkeep
+from bide.cli import (
+    act,
+    audit,
+    bench,
+    crashtest,
+    declare,
+    keys,
+    look,
+    replay,
+    serve,
+    submit,
+    upkeep,
+)
 from bide.cli.complaints import FAILED, INTERRUPTED, USAGE, exit_code_of, explain
 
 app = typer.Typer(
@@ -61,6 +73,7 @@ app.command("schema")(declare.schema)
 app.command("migrate")(upkeep.migrate)
 app.command("doctor")(upkeep.doctor)
 app.command("bench")(bench.bench)
+app.command("crashtest")(crashtest.crashtest)
 
 
 def run(arguments: Sequence[str]) -> int:

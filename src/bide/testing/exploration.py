@@ -16,7 +16,15 @@ nothing else, so that naming the variation is enough to play it again.
 import asyncio
 import re
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextvars import copy_context
 from typing import Final, NamedTuple
 
@@ -106,18 +114,15 @@ class Finding(NamedTuple):
     """What is wrong in a run."""
 
     run: Run
-    #: `scenario failed`, or which step is not idempotent.
-    what: str
-    #: Why, where that is known in a word.
+    #: Why the scenario failed, where that is known in a word.
     why: str = ""
+    #: The step that is not idempotent, where that is what was found.
+    step: str | None = None
 
-    def line(self, scenario: str) -> str:
-        """The one line that says it, and how to see it again."""
-        why = f": {self.why}" if self.why else ""
-        return (
-            f"{self.what} with {self.run.told()}{why};"
-            f' repeat: explore(app, {scenario}, only="{self.run.variation}")'
-        )
+    def __str__(self) -> str:
+        """It in one line."""
+        what = f"step {self.step!r} is not idempotent, found" if self.step else "scenario failed"
+        return f"{what} with {self.run.told()}{f': {self.why}' if self.why else ''}"
 
 
 class Explored(NamedTuple):
@@ -126,8 +131,15 @@ class Explored(NamedTuple):
     runs: int
     #: Commits of the plain run.
     commits: int
-    #: How often a step ran at most for one item, where that was more than once.
-    repeated: Mapping[str, int]
+    #: How often each step ran at most for one item of one execution.
+    steps: Mapping[str, int]
+    #: Where the executions of the plain run stood in the end.
+    ends: Sequence[End]
+
+    @property
+    def repeated(self) -> Mapping[str, int]:
+        """Those of the steps that ran more than once."""
+        return {step: times for step, times in self.steps.items() if times > 1}
 
 
 def explore(
@@ -170,7 +182,8 @@ def explore(
 
     async def work() -> Explored:
         async for finding in explorer.findings(seeds, only):
-            raise AssertionError(finding.line(name)) from finding.run.error
+            repeat = f'explore(app, {name}, only="{finding.run.variation}")'
+            raise AssertionError(f"{finding}; repeat: {repeat}") from finding.run.error
         return explorer.explored
 
     return _run(work)
@@ -193,13 +206,16 @@ class Explorer:
         self._points = points
         self._partner = partner
         self._resources = resources
-        self._runs = self._commits = 0
-        self._repeated: dict[str, int] = {}
+        self._runs = 0
+        self._plain: Run | None = None
+        self._steps: dict[str, int] = {}
 
     @property
     def explored(self) -> Explored:
         """What was tried so far."""
-        return Explored(self._runs, self._commits, dict(self._repeated))
+        plain = self._plain
+        commits, ends = (len(plain.commits), plain.ends) if plain else (0, ())
+        return Explored(self._runs, commits, dict(self._steps), ends)
 
     async def findings(self, seeds: Iterable[int], only: str | None) -> AsyncIterator[Finding]:
         """What is wrong, as it is found.
@@ -213,15 +229,15 @@ class Explorer:
             plain = await self._play(Variation(seed))
             if plain.error is not None:
                 raise plain.error
-            self._commits = self._commits or len(plain.commits)
+            self._plain = self._plain or plain
             variations = _given(one) if one else self._variations(plain)
             async for variation in variations:
                 run = await self._play(variation)
                 if one is not None and not run.was_disturbed:
                     raise ValueError(f'only="{one}": that run has {len(run.commits)} commits')
-                finding = compared(run, plain) if run.was_disturbed else None
-                if finding is not None:
-                    yield finding
+                if run.was_disturbed:
+                    for finding in compared(run, plain):
+                        yield finding
 
     async def _variations(self, plain: Run) -> AsyncIterator[Variation]:
         """All of a seed, but for the plain one."""
@@ -249,8 +265,8 @@ class Explorer:
                 raise
             except BaseException as raised:  # noqa: BLE001 - failures of test runners are no Exceptions
                 error = raised
-            for step, times in sim.ledger.repeated():
-                self._repeated[step] = max(self._repeated.get(step, 0), times)
+            for step, times in sim.ledger.times().items():
+                self._steps[step] = max(self._steps.get(step, 0), times)
             fate = sim.fate
             return Run(
                 variation, fate.commits, not fate.is_pending, sim.ledger, ends, returned, error,
@@ -258,23 +274,20 @@ class Explorer:
             )  # fmt: skip
 
 
-def compared(run: Run, plain: Run) -> Finding | None:
-    """What is wrong with a run, beside the plain one."""
-    failed = "scenario failed"
+def compared(run: Run, plain: Run) -> Iterator[Finding]:
+    """What is wrong with a run, beside the plain one; what may be the cause comes first."""
     if run.wrong is not None:
-        return Finding(run, failed, run.wrong)
+        yield Finding(run, run.wrong)
     step = run.ledger.unsteady(plain.ledger)
     if step is not None:
-        return Finding(run, f"step {step!r} is not idempotent, found")
+        yield Finding(run, step=step)
     if run.error is not None:
-        again = [each.step for each in run.ledger.repeated()]
-        steps = " and ".join(repr(step) for step in again)
-        return Finding(run, failed, f"{steps} ran more than once" if again else "")
-    if run.returned != plain.returned:
-        return Finding(run, failed, "it returned something else than without")
-    if run.ends != plain.ends:
-        return Finding(run, failed, _difference(run.ends, plain.ends))
-    return None
+        again = [repr(step) for step, times in run.ledger.times().items() if times > 1]
+        yield Finding(run, f"{' and '.join(again)} ran more than once" if again else "")
+    elif run.returned != plain.returned:
+        yield Finding(run, "it returned something else than without")
+    elif run.ends != plain.ends:
+        yield Finding(run, _difference(run.ends, plain.ends))
 
 
 def _difference(ends: Sequence[End], plain: Sequence[End]) -> str:

@@ -21,7 +21,7 @@ class Commit(NamedTuple):
     number: int
     #: What it is to make, each kind once: `submit`, `finish`, `claim`, `park and admit`.
     name: str
-    #: It holds what only a process with a lease may write.
+    #: It holds what only a process with a lease may write, and others may have that by then.
     is_fenced: bool
     #: A process can die before it, with something in its memory that it does not hold yet.
     is_decided: bool
@@ -61,13 +61,13 @@ class Planned(Fate):
         """Let the next commit that makes such a move be the last of its process."""
         self._armed = name, when
 
-    async def before(self, store: Store, moves: Sequence[Move]) -> None:
-        is_fenced = any(hasattr(move, "fence") for move in moves)
+    async def before(self, store: Store, moves: Sequence[Move], *, is_held: bool = False) -> None:
+        is_fenced = not is_held and any(hasattr(move, "fence") for move in moves)
         when = self._met([type(move) for move in moves], is_fenced=is_fenced, is_decided=True)
         self.tenants |= {move.tenant for move in moves if isinstance(move, Submit | Redrive)}
         if when == "before":
             raise Died("the process has died before a commit, made so by a simulation")
-        if when == "late":
+        if when == "late" and not is_held:
             await self._overtake(store)
             self._is_overtaken = True
         self._dies_after = when is not None

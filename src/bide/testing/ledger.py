@@ -5,12 +5,11 @@ the same idempotency key and, here, the same time; so from the same value it has
 value. What it does to the outside beside that, no ledger sees: that is for the scenario to check.
 """
 
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from bide.authoring.context import Context
 from bide.errors import PayloadError
@@ -39,14 +38,6 @@ class Call:
         return self.took == other.took and self.gave != other.gave
 
 
-class Repeated(NamedTuple):
-    """A step that ran more than once under one key."""
-
-    step: str
-    #: How often it ran under the key under which it ran most often.
-    times: int
-
-
 class Ledger:
     """The calls of one run."""
 
@@ -60,12 +51,13 @@ class Ledger:
         self._calls.setdefault(call.key, []).append(call)
         return call
 
-    def repeated(self) -> list[Repeated]:
-        """Steps that ran more than once for one item of one execution, in the order of calls."""
-        most: Counter[str] = Counter()
+    def times(self) -> dict[str, int]:
+        """How often each step ran at most for one item of one execution, in the order of calls."""
+        most: dict[str, int] = {}
         for calls in self._calls.values():
-            most[calls[0].step] = max(most[calls[0].step], len(calls))
-        return [Repeated(step, times) for step, times in most.items() if times > 1]
+            step = calls[0].step
+            most[step] = max(most.get(step, 0), len(calls))
+        return most
 
     def unsteady(self, plain: "Ledger | None" = None) -> str | None:
         """The first step that gave two things from one, here or compared with another run."""

@@ -9,7 +9,7 @@ store; `bide.stores.faults` is for processes that are really killed.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from bide.engine.dispatching import DispatchOffer
 from bide.engine.fold import Transacted
@@ -17,6 +17,7 @@ from bide.engine.moves import Claimed, Handover, Mismatch, Move, Refused, ToSend
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
 from bide.spi.store import LeaseKey, Notice, Store
+from bide.spi.transactions import Bounds, OpenTransaction, Transactional
 
 T = TypeVar("T")
 
@@ -28,8 +29,10 @@ class Died(StoreUnavailable):
 class Fate:
     """What befalls a process at its commits; this one lets everything be."""
 
-    async def before(self, store: Store, moves: Sequence[Move]) -> None:
+    async def before(self, store: Store, moves: Sequence[Move], *, is_held: bool = False) -> None:
         """Called before moves are committed; `store` is what a process that lives would ask.
+
+        `is_held` says that a step's transaction holds the store, so that nobody can come between.
 
         Raises:
             Died: the process dies here, and they are not.
@@ -108,14 +111,13 @@ class Mortal:
         async with self._living():
             await self._fate.before(self._store, moves)
             done = await self._store.transact(moves, handover)
-            await self._fate.after(
-                [
-                    type(move)
-                    for move, outcome in zip(moves, done.outcomes, strict=True)
-                    if not isinstance(outcome, Refused | Mismatch)
-                ]
-            )
+            await self._fate.after(_made(moves, done))
             return done
+
+    async def begin(self, lease: LeaseKey, bounds: Bounds) -> OpenTransaction | Refused:
+        async with self._living():
+            begun = await cast("Transactional", self._store).begin(lease, bounds)
+            return begun if isinstance(begun, Refused) else _MortalTransaction(begun, self)
 
     async def claim(self, offer: ClaimOffer) -> list[Claimed]:
         async with self._living():
@@ -138,3 +140,31 @@ class Mortal:
     async def announce(self, notices: Sequence[Notice]) -> None:
         async with self._living():
             await self._store.announce(notices)
+
+
+class _MortalTransaction:
+    """A step's transaction in a process that may die at its commit."""
+
+    def __init__(self, open_: OpenTransaction, mortal: Mortal) -> None:
+        self._open = open_
+        self._mortal = mortal
+        self.execute = open_.execute
+        self.fetch = open_.fetch
+        self.roll_back = open_.roll_back
+
+    async def commit(self, move: Move) -> Transacted:
+        mortal = self._mortal
+        async with mortal._living():
+            await mortal._fate.before(mortal._store, [move], is_held=True)
+            done = await self._open.commit(move)
+            await mortal._fate.after(_made([move], done))
+            return done
+
+
+def _made(moves: Sequence[Move], done: Transacted) -> list[type[Move]]:
+    """The kinds of what was made, and not refused."""
+    return [
+        type(move)
+        for move, outcome in zip(moves, done.outcomes, strict=True)
+        if not isinstance(outcome, Refused | Mismatch)
+    ]

@@ -297,6 +297,16 @@ class Simulation(App):
             await self.settle()
         await self._turn_to(until)
 
+    async def skip(self) -> bool:
+        """Let time pass to the next instant at which something is due, and do it.
+
+        Returns:
+            False when nothing would ever be: somebody has to answer.
+        """
+        passed = await self._pass(self._clock() + _CENTURY_MS)
+        await self.settle()
+        return passed
+
     async def _pass(self, until: int) -> bool:
         """Let time pass to the next instant at which something is due; False if there is none."""
         now, ahead = self._clock(), self._lapsed_ms
