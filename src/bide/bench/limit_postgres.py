@@ -59,11 +59,15 @@ ANSWER = """
 with i as (
     update bide.interactions i set status = 4, updated_at = $2, answer = $4, answer_digest = $5,
         source = 1
-    from unnest($1::uuid[]) n (id)
-    where i.execution = any (array[n.id]) and i.unit = 1 and i.item = 0 and i.generation = 0
+    from (
+        select id, 1 as unit, 0 as item, 0 as generation from unnest($1::uuid[]) id offset 0
+    ) n
+    where i.execution = any (array[n.id]) and i.unit = n.unit and i.item = n.item
+        and i.generation = n.generation
 ), u as (
     update bide.units u set status = 2, settled = 1, updated_at = $2
-    from unnest($1::uuid[]) n (id) where u.execution = any (array[n.id]) and u.number = 1
+    from (select id, 1 as number from unnest($1::uuid[]) id offset 0) n
+    where u.execution = any (array[n.id]) and u.number = n.number
 ), e as (
     update bide.executions e set status = 2, version = 3, step_index = 2, attempt = 1, fence = 2,
         owner = 'limit', due_at = $3, resumed = 1, updated_at = $2
