@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from bide.engine.fold import Transacted
@@ -132,8 +133,10 @@ class Watch:
                 self._recent.pop(id_, None)
             if id_ in self._waiters:
                 self._tell(Seen(execution, asked.get(id_)))
-        while len(self._recent) > _RECENT_MAX:
-            del self._recent[next(iter(self._recent))]
+        if len(self._recent) > _RECENT_MAX:
+            # The older half at a time: a dict's first key is looked for past all that were deleted.
+            newest = islice(self._recent.items(), len(self._recent) - _RECENT_MAX // 2, None)
+            self._recent = dict(newest)
 
     async def refresh(self, *, changed: bool) -> None:
         """Look at the store, for what other processes have done.
