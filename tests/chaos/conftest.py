@@ -25,13 +25,25 @@ class Scale(NamedTuple):
     restarts: int
     backend_kills: int
     cuts: int
+    #: Workers killed in the midst of their transactional steps, on each store.
+    transaction_kills: int
 
 
 @pytest.fixture(scope="session")
 def scale(request: pytest.FixtureRequest) -> Scale:
     if request.config.getoption("--long", default=False):
-        return Scale(True, orders=10_000, kills=60, restarts=10, backend_kills=200, cuts=1_000)
-    return Scale(False, orders=500, kills=5, restarts=3, backend_kills=15, cuts=60)
+        return Scale(
+            True,
+            orders=10_000,
+            kills=60,
+            restarts=10,
+            backend_kills=200,
+            cuts=1_000,
+            transaction_kills=200,
+        )
+    return Scale(
+        False, orders=500, kills=5, restarts=3, backend_kills=15, cuts=60, transaction_kills=15
+    )
 
 
 @pytest.fixture(scope="session")
