@@ -37,9 +37,9 @@ class Transfer(BaseModel):
 
 async def _enter(ctx: Context, tx: Transaction, stage: int) -> None:
     """Write a row and raise the count, with a rest between, so that kills fall in the midst."""
+    [before] = await tx.fetch("select entries from account")
     with Path(os.environ["CALLS"]).open("ab", buffering=0) as calls:
         calls.write(b".")
-    [before] = await tx.fetch("select entries from account")
     await tx.execute("insert into entries values ($1, $2)", ctx.execution_id, stage)
     await asyncio.sleep(random.uniform(0, 0.02))
     await tx.execute("update account set entries = entries + 1")

@@ -109,7 +109,7 @@ class Killer:
     async def kill(self, times: int) -> None:
         """Kill so many, one after another, each once it claims."""
         while self.kills < times:
-            await asyncio.sleep(self._dice.uniform(0.05, 0.5))
+            await asyncio.sleep(self._dice.uniform(0.1, 1.0))
             assert self._nursery.alive, self._nursery.output()
             ready = sorted(self._folder.glob("*.ready"))
             if not ready:
