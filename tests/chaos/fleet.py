@@ -16,10 +16,12 @@ APP = "tests.chaos.shop:app"
 class Fleet:
     """Some `bide worker`; one that is killed is started again under a new name."""
 
-    def __init__(self, url: str, folder: Path, *, size: int, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, url: str, folder: Path, *, size: int, env: Mapping[str, str], app: str = APP
+    ) -> None:
         """Put `size` workers together; `folder` is for their logs, `env` has their settings."""
         folder.mkdir(exist_ok=True)
-        command = [str(BIDE), "worker", APP, "--store", url]
+        command = [str(BIDE), "worker", app, "--store", url]
         self.workers = [
             Process(command, log=folder / f"worker-{number}.log", env=env) for number in range(size)
         ]

@@ -65,6 +65,34 @@ confirm = Await("Confirm", Transfer, bool, via=Inbox(), timeout="1h")
 transfers = Pipeline("transfers", Transfer).then(debit).wait(confirm).then(credit)
 
 
+def _gate() -> None:
+    """Stand still, event loop and all, until the test lets this process go on."""
+    folder = Path(os.environ["GATES"])
+    (folder / f"{os.getpid()}.reached").touch()
+    while not (folder / f"{os.getpid()}.open").exists():
+        time.sleep(0.01)
+
+
+@step(retry=PATIENT)
+async def enter_behind(_: int, ctx: Context, tx: Transaction) -> int:
+    """Write once the test lets it."""
+    _gate()
+    await tx.execute("insert into entries values ($1, $2)", ctx.execution_id, os.getpid())
+    return os.getpid()
+
+
+@step(retry=PATIENT)
+async def enter_and_wait(_: int, ctx: Context, tx: Transaction) -> int:
+    """Write, and go on once the test lets it."""
+    await tx.execute("insert into entries values ($1, $2)", ctx.execution_id, os.getpid())
+    _gate()
+    return os.getpid()
+
+
+gated_before = Pipeline("gated-before", int).then(enter_behind)
+gated_within = Pipeline("gated-within", int).then(enter_and_wait)
+
+
 async def lay_tables(_: int, tx: Transaction) -> None:
     """Make the tables."""
     for sql in TABLES:
@@ -79,8 +107,10 @@ SETTINGS = Settings(
     lease_takeovers_max=10_000,
     sweep_interval_ms=100,
     poll_max_ms=100,
+    transaction_max_ms=int(os.environ.get("TRANSACTION_MAX_MS", "5000")),
+    transaction_idle_ms=int(os.environ.get("TRANSACTION_MAX_MS", "1000")),
 )
-app = App(transfers, laying, settings=SETTINGS)
+app = App(transfers, gated_before, gated_within, laying, settings=SETTINGS)
 
 
 async def work(store: str, folder: Path) -> None:

@@ -18,11 +18,14 @@ from bide import App, Settings, StoreUnavailable
 from bide.model.ids import format_execution
 from bide.model.status import ExecutionStatus
 from tests.chaos.conftest import Scale
+from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Transfer, app, confirm, laying, transfers
+from tests.chaos.test_workers import _until_it_says, _until_there
 from tests.processes import PATIENCE_S, Process
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(1_800)]
 
+APP = "tests.chaos.ledger:app"
 WORKERS = 3
 #: Executions that are under way at a time, so that every worker always has something in hand.
 UNDER_WAY = 40
@@ -211,3 +214,55 @@ async def test_workers_killed_at_random(
                 f" {len(end.executions):,} executions, {end.entries.total():,} rows of steps that"
                 f" were called {again:,} times more; the books agreed at each of {looks:,} looks"
             )
+
+
+# --- stopped, and continued ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pipeline", ["gated-before", "gated-within"])
+async def test_a_worker_that_stands_still_past_its_lease_writes_no_row(
+    books: tuple[str, Callable[[], Books]], tmp_path: Path, pipeline: str
+) -> None:
+    """Held up before its first statement or behind it, it keeps its successor from nothing, and what
+    it goes on with is refused: the row and the result are its successor's.
+    """
+    store, _ = books
+    on = app.using(store=store)
+    async with on.running():
+        await (await on.submit(laying, 0)).result(timeout=PATIENCE_S)
+    env = {"GATES": str(tmp_path), "TRANSACTION_MAX_MS": "2000"}
+    patient = {**env, "TRANSACTION_MAX_MS": "60000"}
+    async with (
+        on.running(workers=False),
+        Fleet(store, tmp_path / "zombie", size=1, env=env, app=APP) as zombies,
+    ):
+        [zombie] = zombies.workers
+        execution = await on.submit(pipeline, 1)
+        await _until_there(tmp_path / f"{zombie.pid}.reached", zombie)
+        if store.startswith(
+            "postgres"
+        ):  # a file that a stopped process has locked is nobody's to open
+            os.kill(zombie.pid, signal.SIGSTOP)
+        async with Fleet(store, tmp_path / "heir", size=1, env=patient, app=APP) as heirs:
+            [heir] = heirs.workers
+            await _until_there(tmp_path / f"{heir.pid}.reached", heir)
+            (tmp_path / f"{heir.pid}.open").touch()
+            assert await execution.result(timeout=PATIENCE_S) == heir.pid
+            assert _entries(store, tmp_path) == [(execution.execution_id, heir.pid)]
+
+            (tmp_path / f"{zombie.pid}.open").touch()
+            os.kill(zombie.pid, signal.SIGCONT)
+            await _until_it_says(zombie, ("lost the lease", "came to nothing", "dropped"))
+            assert _entries(store, tmp_path) == [(execution.execution_id, heir.pid)]
+
+
+def _entries(store: str, folder: Path) -> list[tuple[str, int]]:
+    """The rows that are there."""
+    if not store.startswith("sqlite"):
+        with psycopg.connect(store) as server:
+            return server.execute("select execution, stage from entries").fetchall()
+    file = apsw.Connection(str(folder / "bide.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return file.execute("select execution, stage from entries").fetchall()
+    finally:
+        file.close()

@@ -7,7 +7,7 @@ T2  The fence is compared when the transaction begins, and again under lock by t
 T3  A statement that the database refuses ends it at once: it is rolled back, and every later
     statement and the commit are refused as well.
 T4  It is bounded, from its beginning to its end and between two statements. Past a bound it is
-    rolled back by whoever holds the connection, also while the program itself stands still.
+    rolled back by whoever holds the connection, also while the program's event loop stands still.
 T5  A statement can neither begin nor end a transaction.
 T6  An outcome of the commit that is not known is looked up before it is answered (S7).
 T7  It may be rolled back at any time; once the commit was asked for, that does nothing.
