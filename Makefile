@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 TYPED := src $(wildcard examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test chaos fuzz demo demo-kafka kafka docs release bench bench-peers lock clean
+.PHONY: help setup check fix test chaos fuzz demo demo-kafka kafka docs release projects bench bench-peers lock clean
 
 help: ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ demo-kafka: setup ## the same over Kafka, on a broker of its own (Java 17, Maven
 
 kafka: setup ## a Kafka broker for development, until Ctrl-C; ARGS="--port 9092 --folder DIR"
 	$(BIN)/python -m tests.servers.kafka $(ARGS)
+
+projects: setup ## what `bide new` makes, each in an environment of its own; ARGS=inbox for some
+	$(BIN)/python -m scripts.projects $(ARGS)
 
 bench: setup ## the figures, with the limit beside each; ARGS="-n 2000 --json"
 	$(BIN)/bide bench all $(ARGS)

@@ -16,6 +16,7 @@ from bide.cli import (
     declare,
     keys,
     look,
+    new,
     replay,
     serve,
     submit,
@@ -68,6 +69,7 @@ key_commands.command("generate")(keys.generate)
 key_commands.command("rotate")(keys.rotate)
 key_commands.command("revoke")(keys.revoke)
 key_commands.command("list")(keys.list_)
+app.command("new")(new.new)
 app.command("check")(declare.check)
 app.command("schema")(declare.schema)
 app.command("migrate")(upkeep.migrate)
