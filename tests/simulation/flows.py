@@ -9,7 +9,7 @@ from uuid import UUID
 from bide import Pipeline
 from bide.testing import Simulation
 from bide.testing.exploration import Scenario
-from examples.csv_payments import payments, provider
+from examples.csv_payments import payments
 from examples.csv_payments.messages import CsvPaymentsInputFile
 from examples.csv_payments.proof import write_payments
 from examples.csv_payments.provider import decide as decided
@@ -60,7 +60,7 @@ def paid(folder: Path, *, rows: int, pipeline: Pipeline[Any, Any] = payments) ->
         execution = await sim.submit(pipeline, file, idempotency_key="run")
         answers = [
             (each.interaction_id, decided(each.request.model_dump(mode="json", by_alias=True)))
-            for each in reversed(await sim.pending(provider))
+            for each in reversed(await sim.pending("await-payment-provider"))
         ]
         for id_, answer in answers[:2]:
             await sim.complete(id_, answer)

@@ -19,8 +19,8 @@ from bide.runtime.committer import Committer
 from bide.testing import Simulation, explore
 from bide.testing.exploration import Scenario, Variation
 from bide.testing.fate import Mishap
-from examples.csv_payments import app as payments_app
-from examples.csv_payments import provider
+from examples import csv_payments
+from examples.csv_payments import asking, over_kafka
 from examples.csv_payments.messages import (
     ApprovedPaymentOutput,
     CsvPaymentsInputFile,
@@ -79,9 +79,12 @@ def test_the_restaurant_stands_it() -> None:
 
 
 @pytest.mark.slow
-def test_the_payments_stand_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("example", [csv_payments, over_kafka], ids=["inbox", "kafka"])
+def test_the_payments_stand_it(example: Any, tmp_path: Path) -> None:
     """So it is with a stream whose answers come backwards, and a step that writes a file."""
-    explored = explore(payments_app, paid(tmp_path, rows=3))
+    scenario = paid(tmp_path, rows=3, pipeline=example.payments)
+
+    explored = explore(example.app, scenario, seeds=[0])
 
     assert explored.commits > 8
     assert set(explored.repeated) == {
@@ -217,7 +220,7 @@ def test_careless_payments_are_named(first: Any, last: Any, expected: str, tmp_p
     careless = (
         Pipeline("csv-payments", CsvPaymentsInputFile)
         .then(first)
-        .wait(provider)
+        .wait(asking(Inbox(group="payment-provider")))
         .then(branch(process_approved_payment_status).branch(process_unapproved_payment_status))
         .then(last)
     )

@@ -16,7 +16,7 @@ from bide.engine.fold import Transacted
 from bide.engine.moves import Claimed, Handover, Mismatch, Move, Refused, ToSend
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
-from bide.spi.store import LeaseKey, Notice, Store
+from bide.spi.store import LeaseKey, Store
 from bide.spi.transactions import Bounds, OpenTransaction, Transactional
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Fate:
 
 
 class Mortal:
-    """A `Store` that ends with its process. The verbs that write are its own."""
+    """A `Store` that ends with its process: then no verb does anything, but `close`."""
 
     def __init__(self, store: Store, fate: Fate) -> None:
         self._store = store
@@ -64,7 +64,17 @@ class Mortal:
         self.died = asyncio.Event()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+        verb = getattr(self._store, name)
+
+        async def asked(*args: Any, **named: Any) -> Any:
+            async with self._living():
+                return await verb(*args, **named)
+
+        return asked
+
+    async def close(self) -> None:
+        """Let go of what is open; it is the machine that does so when a process dies."""
+        await self._store.close()
 
     @property
     def is_dead(self) -> bool:
@@ -132,14 +142,6 @@ class Mortal:
             if claimed:
                 await self._fate.claimed(ToSend)
             return claimed
-
-    async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
-        async with self._living():
-            return await self._store.renew(leases, lease_ms)
-
-    async def announce(self, notices: Sequence[Notice]) -> None:
-        async with self._living():
-            await self._store.announce(notices)
 
 
 class _MortalTransaction:
