@@ -1,5 +1,6 @@
 """A simulated app: the verbs of an app on a clock that only a test moves, and processes that die."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
@@ -12,6 +13,7 @@ from bide import (
     Await,
     CompletionConflict,
     Context,
+    ExecutionCancelled,
     ExecutionFailed,
     Inbox,
     Pipeline,
@@ -243,6 +245,43 @@ async def test_a_request_is_sent_again_after_a_crash() -> None:
 
         assert len(sim.sent) == 2
         assert len({each.interaction_id for each in sim.sent}) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_verbs_at_the_same_time_outlive_a_crash(when: Any) -> None:
+    """Each that the crash cuts off is asked again, and none is lost or doubled."""
+    async with simulate(app) as sim:
+        sim.crash_at("submit", when)
+        executions = await asyncio.gather(
+            *(sim.submit(asking, f"ready {n}?", idempotency_key=str(n)) for n in range(5))
+        )
+        questions = await sim.pending(ask)
+        sim.crash_at("admit", when)
+        await asyncio.gather(*(sim.complete(each, each.request.upper()) for each in questions))
+
+        assert [await each.result() for each in executions] == [f"READY {n}?" for n in range(5)]
+
+
+async def test_an_execution_that_is_cancelled_ends_so() -> None:
+    """The handle's own verb is one like the others."""
+    async with simulate(app) as sim:
+        execution = await sim.submit(asking, "ready?")
+        await execution.cancel("not needed")
+
+        with pytest.raises(ExecutionCancelled, match="not needed"):
+            await execution.result()
+        assert await sim.pending() == []
+
+
+async def test_time_is_skipped_to_what_is_due_next() -> None:
+    """From one instant to the next, until somebody has to answer."""
+    async with simulate(app) as sim:
+        began = sim.now
+        assert await sim.skip() is False
+        execution = await sim.submit(asking, "ready?")
+        assert await sim.skip() is True
+        assert sim.now - began == timedelta(minutes=30, milliseconds=1)
+        assert (await execution.status()).status.name == "FAILED"
 
 
 async def test_each_simulation_stands_alone() -> None:

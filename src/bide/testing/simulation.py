@@ -189,7 +189,8 @@ class Simulation(App):
         pipelines: Sequence[str] = (),
     ) -> None:
         """Start the first process."""
-        await self._start_process(workers=workers, pipelines=pipelines)
+        if self._runtime is None:
+            await self._start_process(workers=workers, pipelines=pipelines)
 
     async def stop(self) -> None:
         """End it, with whatever has not ended."""
@@ -440,7 +441,7 @@ class Simulation(App):
         while True:
             if verb is not None and not counts_each:
                 verb.ids = 0
-            process = self._process
+            process = await self._alive()
             try:
                 done = await process.while_alive(work(self._open))
             except StoreUnavailable:
@@ -451,8 +452,14 @@ class Simulation(App):
             await self._rest()
             return done
 
+    async def _alive(self) -> Mortal:
+        """The process, started again if somebody who asks at the same time has seen it die."""
+        if self._process.is_dead:
+            await self._revive(self._process)
+        return self._process
+
     async def _rest(self) -> None:
-        process = self._process
+        process = await self._alive()
         try:
             await process.while_alive(self._open.idle())
         except Died:
