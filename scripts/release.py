@@ -8,7 +8,6 @@ python -m scripts.release --install  then, for each extra alone, for none and fo
 
 import subprocess
 import sys
-import tarfile
 import tempfile
 import tomllib
 import venv
@@ -44,12 +43,10 @@ asyncio.run(main())
 
 def build(target: Path) -> Path:
     """Build the source archive, and the wheel from what is in it; gives the wheel."""
-    _hatch(ROOT, "sdist", target)
-    with tempfile.TemporaryDirectory(prefix="bide-release-") as folder:
-        with tarfile.open(next(target.glob("bide-*.tar.gz"))) as archive:
-            archive.extractall(folder, filter="data")
-        [unpacked] = Path(folder).iterdir()
-        _hatch(unpacked, "wheel", target)
+    hatch = ("-m", "hatchling", "build", "-t", "sdist", "-d", target.resolve())
+    _run(ROOT, sys.executable, *hatch)
+    pip = ("-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", target.resolve())
+    _run(target, sys.executable, *pip, next(target.glob("bide-*.tar.gz")).resolve())
     return next(target.glob("bide-*.whl"))
 
 
@@ -76,10 +73,6 @@ def install(wheel: Path, extra: str | None) -> None:
         modules = MODULES.values() if extra == "all" else [MODULES[extra]] if extra else []
         for names in modules:
             _run(place, python, "-c", f"import {names}")
-
-
-def _hatch(source: Path, kind: str, target: Path) -> None:
-    _run(source, sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", target.resolve())
 
 
 def _run(where: Path, *command: str | Path) -> None:
