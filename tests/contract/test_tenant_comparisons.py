@@ -34,11 +34,11 @@ _REASONS: Mapping[str, str] = {
         current_units lock_units lock_executions read_units read_interactions read_items
         read_executions read_inputs read_answers change_executions change_units change_interactions
         new_deadlines drop_deadlines new_left_open drop_left_open read_dispatches change_dispatches
-        reroute
+        reroute read_handoffs lock_handoffs change_handoffs
     """,
     "it inserts rows, and the tenant is one of their columns": """
         new_keys new_inputs new_executions new_units new_interactions new_facts new_correlations
-        new_dead_letters new_refusals new_dispatches put_audit put_rejects put_results put_traces
+        new_dead_letters new_refusals new_dispatches put_audit put_rejects put_results put_traces new_handoffs put_origins
     """,
     "workers, sweeps and retention serve all tenants": """
         due_executions renew ready_by_fingerprint to_send_by_route due_dispatches count_in_flight read_requests retire_dispatches retire_traces first_tenant next_tenant expired_early units_expired units_left_open
@@ -46,6 +46,8 @@ _REASONS: Mapping[str, str] = {
         retire_executions retire_units retire_interactions retire_inputs retire_results
         retire_journal retire_rejects retire_refusals retire_dead_letters retire_correlations
         unhold_correlations retire_unowned_letters retire_unowned_refusals forget_audit
+        due_handoffs to_hand_by_publication retire_handoffs retire_letters_of_handoffs
+        retire_origins forget_origins
     """,
     "its table holds nothing of a user": """
         now high_water mark mark_commit last_commit forget_writers new_boundary all_boundaries

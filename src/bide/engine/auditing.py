@@ -18,9 +18,11 @@ from bide.engine.moves import (
     Assigned,
     Audit,
     Cancel,
+    Handed,
     Moved,
     Note,
     Noted,
+    OfferAgain,
     Received,
     Redrive,
     Release,
@@ -30,7 +32,7 @@ from bide.model.ids import ExecutionId, InteractionId
 from bide.model.records import AuditEntry, replace
 from bide.model.status import ReceiptOutcome
 
-Signed = Admit | AdmitByKey | Cancel | Release | Assign | AskAgain | Redrive
+Signed = Admit | AdmitByKey | Cancel | Release | Assign | AskAgain | Redrive | OfferAgain
 
 #: What each signed move is called in the audit.
 _DEEDS: Final[Mapping[type, str]] = {
@@ -41,6 +43,7 @@ _DEEDS: Final[Mapping[type, str]] = {
     Assign: "assign",
     AskAgain: "ask-again",
     Redrive: "redrive",
+    OfferAgain: "redrive",
 }
 #: A repeat is counted on its interaction, and of an unknown one there is nothing to tell.
 _UNTOLD: Final = frozenset({ReceiptOutcome.DUPLICATE, ReceiptOutcome.UNKNOWN})
@@ -80,7 +83,7 @@ def _outcome(decision: Decision) -> str | None:
     match decision.outcome:
         case Received(outcome):
             return None if outcome in _UNTOLD else str(outcome)
-        case Submitted(duplicate=False) | Moved() | Assigned() | AskedAgain():
+        case Submitted(duplicate=False) | Moved() | Assigned() | AskedAgain() | Handed():
             return "done"
         case _:
             return None
@@ -96,6 +99,9 @@ def _place(move: Signed, decision: Decision) -> tuple[ExecutionId | None, Intera
             return (found.execution, found) if found else (None, None)
         case Redrive():
             return move.source, None
+        case OfferAgain():
+            outcome = decision.outcome
+            return (outcome.handoff.execution if isinstance(outcome, Handed) else None), None
         case _:
             return move.execution, None
 

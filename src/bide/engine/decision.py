@@ -8,9 +8,11 @@ from bide.model.records import (
     DeadLetter,
     Dispatch,
     Execution,
+    Handoff,
     Input,
     Interaction,
     JournalFact,
+    Origin,
     Record,
     Refusal,
     Reject,
@@ -39,6 +41,8 @@ Written = (
     | Dispatch
     | Rerouted
     | AuditEntry
+    | Handoff
+    | Origin
 )
 
 

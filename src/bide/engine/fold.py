@@ -7,7 +7,7 @@ A worker may come with a `Handover`: then what becomes ready in the batch is cla
 as long as it has room and can run it, and the outcome carries the claim.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast, get_args
 
 from bide.engine.decision import Decision
@@ -15,20 +15,31 @@ from bide.engine.dispatching import DispatchOffer, decide_claim_dispatch, follow
 from bide.engine.moves import (
     Claimed,
     GiveBack,
+    Handed,
     Handover,
     Move,
     Moved,
+    NewHandoff,
+    OfferAgain,
     Outcome,
+    Publishing,
     Release,
     Settled,
     ToSend,
     Traceable,
 )
+from bide.engine.publishing import (
+    HandoffOffer,
+    decide_claim_handoff,
+    decide_publish,
+    decide_submitted,
+    is_published,
+)
 from bide.engine.rows import Rows
 from bide.engine.rules import decide, open_unit
 from bide.engine.running import ClaimOffer, decide_claim, hand_over
 from bide.model.ids import ExecutionId, UnitId
-from bide.model.records import Dispatch, Execution, Trace, Unit, replace
+from bide.model.records import Dispatch, Execution, Handoff, Trace, Unit, replace
 from bide.model.status import ExecutionStatus
 
 
@@ -47,6 +58,8 @@ class Transacted(NamedTuple):
     to_send: int = 0
     #: For whoever counts: every unit that has come to its end, as it is now.
     ended: tuple[Unit, ...] = ()
+    #: For whoever counts: publications as they were written, or as they were settled.
+    handed: tuple[Handoff, ...] = ()
 
     def then(self, other: "Transacted") -> "Transacted":
         """What both parts of a commit came to."""
@@ -57,6 +70,7 @@ class Transacted(NamedTuple):
             [*self.executions, *other.executions],
             self.to_send + other.to_send,
             (*self.ended, *other.ended),
+            (*self.handed, *other.handed),
         )
 
 
@@ -65,7 +79,7 @@ def fold(moves: Sequence[Move], rows: Rows, now: int, handover: Handover | None)
     outcomes: list[Outcome] = []
     claims: list[Claimed] = []
     left_ready = to_send = 0
-    for move in moves:
+    for move in _with_admissions(moves, rows, now, outcomes):
         decision = decide(move, rows, now)
         if decision.ready and decision.execution is not None:
             if handover is not None and _takes(handover, move, decision.execution, len(claims)):
@@ -79,8 +93,58 @@ def fold(moves: Sequence[Move], rows: Rows, now: int, handover: Handover | None)
             _leave_trace(cast("Traceable", move), decision, rows)
         outcomes.append(decision.outcome)
     return Transacted(
-        outcomes, claims, left_ready, rows.executions.written(), to_send, rows.ended()
+        outcomes,
+        claims,
+        left_ready,
+        rows.executions.written(),
+        to_send,
+        rows.ended(),
+        tuple(rows.handoffs.written()),
     )
+
+
+_PUBLISHING = frozenset(get_args(Publishing))
+
+
+def _with_admissions(
+    moves: Sequence[Move], rows: Rows, now: int, outcomes: list[Outcome]
+) -> Iterator[Move]:
+    """Every move, and behind one that publishes the submissions that it leads to.
+
+    `outcomes` ends with what the move last given came to; those of submissions are taken out again.
+    """
+    for move in moves:
+        yield move
+        if type(move) in _PUBLISHING:
+            new: Sequence[NewHandoff | OfferAgain] = cast("Publishing", move).handoffs
+        elif type(move) is OfferAgain:
+            new = (move,)
+        else:
+            continue
+        if not new:
+            continue
+        made = outcomes[-1]
+        for each in new:
+            handoff = _written(each, made, rows, now)
+            if handoff is None or each.admission is None or handoff.status.is_terminal:
+                continue
+            yield each.admission
+            told = decide_submitted(handoff, outcomes.pop(), now)
+            rows.apply(told)
+            if type(move) is OfferAgain:
+                outcomes[-1] = told.outcome
+
+
+def _written(new: NewHandoff | OfferAgain, made: Outcome, rows: Rows, now: int) -> Handoff | None:
+    """The publication as its commit has it so far; None where there is none to admit."""
+    if isinstance(made, Handed):
+        return made.handoff
+    if isinstance(new, OfferAgain) or not is_published(made):
+        return None
+    assert isinstance(made, Moved)
+    decision = decide_publish(new, made.execution, now)
+    rows.apply(decision)
+    return rows.handoffs.get(new.id)
 
 
 def _takes(handover: Handover, move: Move, execution: Execution, taken: int) -> bool:
@@ -168,6 +232,20 @@ def fold_dispatches(
             taken = rows.dispatches.get(dispatch.id)
             assert taken is not None
             claimed.append(ToSend(decision.interactions[0], unit, taken))
+    return claimed
+
+
+def fold_handoffs(
+    offer: HandoffOffer, due: Sequence[Handoff], rows: Rows, now: int
+) -> list[Handoff]:
+    """Claim what of `due` is still to be offered; gives what is the dispatcher's now."""
+    claimed: list[Handoff] = []
+    for handoff in due:
+        rows.handoffs.load(handoff.id, handoff)
+        decision = decide_claim_handoff(offer, handoff, now)
+        rows.apply(decision)
+        if isinstance(decision.outcome, Handed):
+            claimed.append(decision.outcome.handoff)
     return claimed
 
 

@@ -11,7 +11,9 @@ from bide.model.records import (
     DeadLetter,
     Dispatch,
     Execution,
+    Handoff,
     Interaction,
+    Origin,
     Record,
     Reject,
     TraceContext,
@@ -97,6 +99,24 @@ class Submit(Record, frozen=True):
     key: str | None = None
     #: Where in a trace it is made; None where nobody traces it.
     trace: TraceContext | None = None
+    #: The publication that it takes; then the key is the publication's, and is unique among what
+    #: the pipeline takes of it. Of its times and its execution the commit knows.
+    origin: Origin | None = None
+
+
+class NewHandoff(Record, frozen=True):
+    """One publication for one target, to be written in the commit that ends its segment."""
+
+    id: ExecutionId
+    publication: str
+    #: A pipeline of this store; empty: another deployment.
+    target: str
+    key: str
+    body: bytes
+    #: Makes the target's execution in the same commit.
+    admission: Submit | None = None
+    #: Why the target cannot take it.
+    refused: Failure | None = None
 
 
 class Redrive(Record, frozen=True):
@@ -172,6 +192,8 @@ class Park(Record, frozen=True):
     interaction: NewInteraction
     #: Where in a trace it is made; None where nobody traces it.
     trace: TraceContext | None = None
+    #: What the segment has published.
+    handoffs: tuple[NewHandoff, ...] = ()
 
 
 class OpenUnit(Record, frozen=True):
@@ -202,6 +224,8 @@ class CloseUnit(Record, frozen=True):
     unit: int
     total: int
     step_index: int
+    #: What the segment has published.
+    handoffs: tuple[NewHandoff, ...] = ()
 
 
 class Admit(Record, frozen=True):
@@ -299,6 +323,8 @@ class Finish(Record, frozen=True):
     step_index: int
     result: bytes | None
     result_count: int | None = None
+    #: What the segment has published.
+    handoffs: tuple[NewHandoff, ...] = ()
 
 
 class Retry(Record, frozen=True):
@@ -410,6 +436,38 @@ class SettleDispatch(Record, frozen=True):
     result: Sent | Denied | Postponed | Unsent
 
 
+class HandedOver(Record, frozen=True):
+    """The target has admitted it, durably."""
+
+    execution: ExecutionId
+    duplicate: bool
+
+
+class Later(Record, frozen=True):
+    """It may have arrived or not; another try follows."""
+
+    message: str
+    delay_ms: int
+
+
+class SettleHandoff(Record, frozen=True):
+    """Say what came of offering a publication to another deployment."""
+
+    handoff: ExecutionId
+    fence: int
+    result: HandedOver | Denied | Later | Unsent
+
+
+class OfferAgain(Record, frozen=True):
+    """Offer a publication once more that its target has refused."""
+
+    handoff: ExecutionId
+    tenant: str
+    #: Makes the target's execution in the same commit; None for another deployment.
+    admission: Submit | None = None
+    audit: Audit | None = None
+
+
 Move = (
     Submit
     | Redrive
@@ -435,9 +493,14 @@ Move = (
     | Release
     | Assign
     | SettleDispatch
+    | SettleHandoff
+    | OfferAgain
     | Note
     | KeepLetter
 )
+
+#: Moves that end a segment well, and write what it has published.
+Publishing = Park | CloseUnit | Finish
 
 #: Moves that may say where in a trace they are made.
 Traceable = Submit | Redrive | Park | OpenUnit | Admit | AdmitByKey
@@ -482,6 +545,12 @@ class Settled(Record, frozen=True):
     """
 
     interaction: InteractionId | CorrelationKey
+
+
+class Handed(Record, frozen=True):
+    """What was recorded of a publication on its way."""
+
+    handoff: Handoff
 
 
 class AskedAgain(Record, frozen=True):
@@ -544,6 +613,7 @@ Outcome = (
     | KeyTaken
     | Moved
     | Settled
+    | Handed
     | AskedAgain
     | Assigned
     | TakenBy

@@ -17,9 +17,11 @@ from bide.model.records import (
     DeadLetter,
     Dispatch,
     Execution,
+    Handoff,
     Input,
     Interaction,
     JournalFact,
+    Origin,
     Refusal,
     Reject,
     Result,
@@ -40,6 +42,11 @@ def redrive_scope(pipeline: str) -> str:
     return f"{pipeline}/redriven"
 
 
+def handoff_scope(pipeline: str, publication: str) -> str:
+    """Where the keys of a publication stand among the submit keys of who takes it."""
+    return f"{pipeline}/handoff/{publication}"
+
+
 def next_generation(interaction: InteractionId) -> InteractionId:
     """The next asking for the same item."""
     return interaction._replace(generation=interaction.generation + 1)
@@ -57,7 +64,8 @@ class Needs:
     """Which rows a batch of moves concerns; `bide.engine.rules` says which."""
 
     __slots__ = (
-        "correlations", "current_unit_of", "executions", "interactions", "keys", "ranges", "units",
+        "correlations", "current_unit_of", "executions", "handoffs", "interactions", "keys",
+        "ranges", "units",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -66,6 +74,7 @@ class Needs:
         self.units: set[UnitId] = set()
         self.interactions: set[InteractionId] = set()
         self.executions: set[ExecutionId] = set()
+        self.handoffs: set[ExecutionId] = set()
         #: Executions whose last unit is concerned too; its number stands in their row.
         self.current_unit_of: set[ExecutionId] = set()
         #: Items that a replayed source may have stored; their requests are needed as well.
@@ -150,10 +159,12 @@ class Rows:
         "dead_letters",
         "dispatches",
         "executions",
+        "handoffs",
         "inputs",
         "interactions",
         "journal",
         "keys",
+        "origins",
         "refusals",
         "rejects",
         "rerouted",
@@ -169,6 +180,7 @@ class Rows:
         self.interactions: Table[InteractionId, Interaction] = Table()
         self.dispatches: Table[InteractionId, Dispatch] = Table()
         self.executions: Table[ExecutionId, Execution] = Table()
+        self.handoffs: Table[ExecutionId, Handoff] = Table()
         self.journal: list[JournalFact] = []
         self.inputs: list[Input] = []
         self.results: list[Result] = []
@@ -178,6 +190,7 @@ class Rows:
         self.rerouted: list[Rerouted] = []
         self.traces: list[Trace] = []
         self.audit: list[AuditEntry] = []
+        self.origins: list[Origin] = []
 
     def ended(self) -> tuple[Unit, ...]:
         """Units that have come to their end, as they are now."""
@@ -218,3 +231,7 @@ class Rows:
                     self.dispatches.put(row.id, row)
                 case Rerouted():
                     self.rerouted.append(row)
+                case Handoff():
+                    self.handoffs.put(row.id, row)
+                case Origin():
+                    self.origins.append(row)

@@ -45,18 +45,22 @@ from bide.engine.moves import (
     KeepLetter,
     Move,
     Note,
+    OfferAgain,
     OpenUnit,
     Park,
+    Publishing,
     Redrive,
     Release,
     Retry,
     SettleDispatch,
+    SettleHandoff,
     StoreRejects,
     StoreResults,
     Submit,
     TakeOver,
 )
 from bide.engine.operating import decide_assign, decide_release
+from bide.engine.publishing import decide_offer_again, decide_settle_handoff
 from bide.engine.redriving import decide_ask_again, decide_redrive, decide_take_over
 from bide.engine.rows import ItemRange, Needs, Rows, next_generation, redrive_scope
 from bide.engine.running import (
@@ -67,7 +71,7 @@ from bide.engine.running import (
     decide_retry,
 )
 from bide.engine.settling import decide_close
-from bide.engine.submitting import decide_submit
+from bide.engine.submitting import decide_submit, key_scope
 from bide.engine.waiting import decide_append, decide_open, decide_park
 from bide.model.ids import CorrelationKey, InteractionId, UnitId
 from bide.model.records import Execution, Interaction, Unit
@@ -202,11 +206,13 @@ def _name_submit(move: Submit, needs: Needs) -> None:
     # Its own id too: a submit that is repeated after an unknown outcome is known by it.
     needs.executions.add(move.execution)
     if move.key is not None:
-        needs.keys.add((move.tenant, move.pipeline, move.key))
+        needs.keys.add((move.tenant, key_scope(move), move.key))
 
 
 def _submit(move: Submit, rows: Rows, now: int) -> Decision:
-    taken = rows.keys.get((move.tenant, move.pipeline, move.key)) if move.key is not None else None
+    taken = None
+    if move.key is not None:
+        taken = rows.keys.get((move.tenant, key_scope(move), move.key))
     return decide_submit(move, taken, rows.executions.get(move.execution), now)
 
 
@@ -222,8 +228,45 @@ def _redrive(move: Redrive, rows: Rows, now: int) -> Decision:
     return decide_redrive(move, taken, rows.executions.get(move.execution), now)
 
 
+def _name_handoffs(move: Publishing, needs: Needs) -> None:
+    """What is admitted in the same commit is submitted like anything else (`bide.engine.fold`)."""
+    for each in move.handoffs:
+        if each.admission is not None:
+            _name_submit(each.admission, needs)
+
+
+def _name_finish(move: Finish, needs: Needs) -> None:
+    needs.executions.add(move.execution)
+    if move.handoffs:
+        _name_handoffs(move, needs)
+
+
+def _finish(move: Finish, rows: Rows, now: int) -> Decision:
+    return decide_finish(move, rows.executions.get(move.execution), now)
+
+
+def _name_settle_handoff(move: SettleHandoff, needs: Needs) -> None:
+    needs.handoffs.add(move.handoff)
+
+
+def _settle_handoff(move: SettleHandoff, rows: Rows, now: int) -> Decision:
+    return decide_settle_handoff(move, rows.handoffs.get(move.handoff), now)
+
+
+def _offer_again(move: OfferAgain, rows: Rows, now: int) -> Decision:
+    return decide_offer_again(move, rows.handoffs.get(move.handoff), now)
+
+
+def _name_offer_again(move: OfferAgain, needs: Needs) -> None:
+    needs.handoffs.add(move.handoff)
+    if move.admission is not None:
+        _name_submit(move.admission, needs)
+
+
 def _name_park(move: Park, needs: Needs) -> None:
     needs.executions.add(move.execution)
+    if move.handoffs:
+        _name_handoffs(move, needs)
     if move.interaction.correlation is not None:
         needs.correlations.add(move.interaction.correlation)
 
@@ -269,6 +312,8 @@ def _keys_of(move: Append) -> list[CorrelationKey]:
 
 def _name_close(move: CloseUnit, needs: Needs) -> None:
     _name_unit(move, needs)
+    if move.handoffs:
+        _name_handoffs(move, needs)
 
 
 def _close(move: CloseUnit, rows: Rows, now: int) -> Decision:
@@ -376,7 +421,7 @@ RULES: Mapping[type, Rule] = {
     CloseBehind: _of_item(decide_close_behind),
     StoreResults: _of_execution(decide_results),
     StoreRejects: _of_execution(decide_rejects),
-    Finish: _of_execution(decide_finish),
+    Finish: Rule(_name_finish, _finish),
     Retry: _of_execution(decide_retry),
     GiveBack: _of_execution(decide_give_back),
     Fail: _of_execution_and_unit(decide_fail),
@@ -386,4 +431,6 @@ RULES: Mapping[type, Rule] = {
     Note: Rule(_name_nothing, _note),
     KeepLetter: Rule(_name_nothing, _keep_letter),
     SettleDispatch: Rule(_name_interaction, _settle_dispatch),
+    SettleHandoff: Rule(_name_settle_handoff, _settle_handoff),
+    OfferAgain: _signed(Rule(_name_offer_again, _offer_again)),
 }

@@ -2,8 +2,19 @@
 
 from bide.engine.decision import Decision, fact_of
 from bide.engine.moves import KeyTaken, Redrive, Refused, Submit, Submitted
-from bide.model.records import Execution, Input, SubmitKey
+from bide.engine.rows import handoff_scope
+from bide.model.ids import ExecutionId
+from bide.model.records import Execution, Input, Origin, SubmitKey, replace
 from bide.model.status import ExecutionStatus, JournalKind
+
+
+def key_scope(move: Submit) -> str:
+    """Where the key of a submission is unique: in its pipeline, or in what that takes of a
+    publication.
+    """
+    if move.origin is None:
+        return move.pipeline
+    return handoff_scope(move.pipeline, move.origin.publication)
 
 
 def decide_submit(
@@ -16,16 +27,18 @@ def decide_submit(
     """
     if taken is not None:
         if taken.digest == move.digest:
-            return Decision(Submitted(taken.execution, True, taken.created_at))
+            told = Submitted(taken.execution, True, taken.created_at)
+            return Decision(told, written=_origin(move, taken.execution, now))
         return Decision(KeyTaken(taken.execution))
     if known is not None:
         if (known.tenant, known.pipeline) != (move.tenant, move.pipeline):
             return Decision(Refused("the id is another execution's"))
         return Decision(Submitted(known.id, True, known.created_at))
-    written: tuple[Input] | tuple[Input, SubmitKey] = (Input(move.execution, move.body),)
+    written: tuple[Input | SubmitKey | Origin, ...] = (Input(move.execution, move.body),)
     if move.key is not None:
-        key = SubmitKey(move.tenant, move.pipeline, move.key, move.execution, move.digest, now)
-        written = (*written, key)
+        scope = key_scope(move)
+        key = SubmitKey(move.tenant, scope, move.key, move.execution, move.digest, now)
+        written = (*written, key, *_origin(move, move.execution, now))
     execution = new_execution(move, now)
     return Decision(
         Submitted(move.execution, False, now),
@@ -35,6 +48,12 @@ def decide_submit(
         ready=True,
         ready_body=move.body,
     )
+
+
+def _origin(move: Submit, execution: ExecutionId, now: int) -> tuple[Origin, ...]:
+    if move.origin is None:
+        return ()
+    return (replace(move.origin, execution=execution, at=now),)
 
 
 def new_execution(move: Submit | Redrive, now: int) -> Execution:

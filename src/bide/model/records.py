@@ -25,6 +25,7 @@ from bide.model.status import (
     AnswerSource,
     DeadLetterKind,
     ExecutionStatus,
+    HandoffStatus,
     InteractionStatus,
     JournalKind,
     UnitStatus,
@@ -36,9 +37,11 @@ __all__ = [
     "DeadLetter",
     "Dispatch",
     "Execution",
+    "Handoff",
     "Input",
     "Interaction",
     "JournalFact",
+    "Origin",
     "Record",
     "Refusal",
     "Reject",
@@ -295,7 +298,7 @@ class JournalFact(Record, frozen=True):
 class DeadLetter(Record, frozen=True):
     """Why an execution did not succeed, or an early answer fed none; written as it ended."""
 
-    #: Its execution's id; of an early answer, the id that it got when it was received.
+    #: Its execution's id; of an early answer or a publication, its own.
     id: ExecutionId
     tenant: str
     pipeline: str
@@ -307,10 +310,10 @@ class DeadLetter(Record, frozen=True):
     code: str
     message: str
     step_id: str | None
-    #: Tries of the step; of an early answer, how often it came.
+    #: Tries of the step, or to hand a publication over; of an early answer, how often it came.
     attempts: int
     created_at: int
-    #: The key that an early answer named, the answer, and who sent it.
+    #: The key that an early answer named, or under which was published; the payload; who sent it.
     correlation: str | None = None
     payload: bytes | None = None
     actor: str | None = None
@@ -386,6 +389,59 @@ class Reject(Record, frozen=True):
     def id(self) -> RejectId:
         """Its path."""
         return RejectId(self.execution, self.step_index, self.item)
+
+
+class Handoff(Record, frozen=True):
+    """One publication on its way to one target; written in the commit that publishes.
+
+    From its admission on the target's execution is on its own, and nothing here changes any more.
+    """
+
+    #: Given by who publishes, so that whoever takes it knows a repeat.
+    id: ExecutionId
+    tenant: str
+    #: Who publishes.
+    execution: ExecutionId
+    pipeline: str
+    publication: str
+    #: The pipeline of this store that takes it; empty: another deployment does.
+    target: str
+    #: The business key: a target takes one publication under it, whoever publishes.
+    key: str
+    status: HandoffStatus
+    created_at: int
+    updated_at: int
+    #: When somebody has to look at it: it may be sent, or the lease of who sends it runs out; None
+    #: when nobody has to.
+    due_at: int | None
+    #: What is published; kept for as long as it is not admitted.
+    body: bytes | None
+    #: Tries so far, counted at claim.
+    attempts: int = 0
+    #: Raised by every claim; what is told of a try carries it.
+    fence: int = 0
+    owner: str | None = None
+    #: The target's execution: made by this publication, or, `duplicate`, by an equal one before.
+    admitted_as: ExecutionId | None = None
+    duplicate: bool = False
+    #: Why the target did not take it, once it has said so; a dead letter tells of it since.
+    error_code: str | None = None
+    #: What came of the last try that did not succeed, in words for people.
+    error: str | None = None
+
+
+class Origin(Record, frozen=True):
+    """Which publication made an execution, or would have if it had not been there already."""
+
+    #: The target's.
+    execution: ExecutionId
+    #: Whose publication it is; of another deployment, its execution's id there.
+    source: ExecutionId
+    tenant: str
+    pipeline: str
+    publication: str
+    key: str
+    at: int
 
 
 class Refusal(Record, frozen=True):

@@ -91,6 +91,20 @@ class JournalKind(IntEnum):
     RELEASED = 13
 
 
+class HandoffStatus(IntEnum):
+    """Where a publication stands on its way to one target."""
+
+    WAITING = 1
+    SENDING = 2
+    ADMITTED = 3
+    REFUSED = 4
+
+    @property
+    def is_terminal(self) -> bool:
+        """True when nobody has to look at it any more."""
+        return self >= HandoffStatus.ADMITTED
+
+
 class AnswerSource(IntEnum):
     """Who an admitted answer came from."""
 
@@ -109,3 +123,5 @@ class DeadLetterKind(IntEnum):
     COMPLETION = 2
     #: A completion that was refused where no sender waits to be told so.
     ARRIVAL = 3
+    #: A publication that its target does not take.
+    HANDOFF = 4

@@ -19,12 +19,14 @@ from bide.engine.moves import (
     Admit,
     AdmitByKey,
     Append,
+    CloseUnit,
     Finish,
     Handover,
     KeepLetter,
     Move,
     Outcome,
     Park,
+    Publishing,
     Redrive,
     StoreRejects,
     StoreResults,
@@ -70,8 +72,9 @@ _WEIGHTS: dict[type[Move], Callable[[Any], tuple[int, int]]] = {
     AdmitByKey: lambda move: (1, len(move.body)),
     Redrive: lambda move: (1, len(move.body)),
     KeepLetter: lambda move: (1, len(move.letter.payload or b"")),
-    Park: lambda move: (1, len(move.interaction.request)),
-    Finish: lambda move: (1, len(move.result or b"")),
+    Park: lambda move: _with_handoffs(move, len(move.interaction.request)),
+    CloseUnit: lambda move: _with_handoffs(move, 0),
+    Finish: lambda move: _with_handoffs(move, len(move.result or b"")),
     Append: lambda move: (len(move.items), sum(len(item.request) for item in move.items)),
     StoreResults: lambda move: (len(move.bodies), sum(map(len, move.bodies))),
     StoreRejects: lambda move: (len(move.rejects), sum(len(each.body) for each in move.rejects)),
@@ -80,6 +83,15 @@ _WEIGHTS: dict[type[Move], Callable[[Any], tuple[int, int]]] = {
         sum(len(item.request or b"") + len(item.answer or b"") for item in move.items),
     ),
 }
+
+
+def _with_handoffs(move: Publishing, size: int) -> tuple[int, int]:
+    """What a segment has published counts once as it is, and once as its target takes it."""
+    if not move.handoffs:
+        return 1, size
+    bodies = sum(len(each.body) for each in move.handoffs)
+    made = [each.admission for each in move.handoffs if each.admission is not None]
+    return 1 + len(made), size + bodies + sum(len(each.body) for each in made)
 
 
 def weigh(move: Move) -> tuple[int, int]:

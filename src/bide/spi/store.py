@@ -24,6 +24,7 @@ from typing import NamedTuple, Protocol
 from bide.engine.dispatching import DispatchOffer
 from bide.engine.fold import Transacted
 from bide.engine.moves import Claimed, Handover, Move, ToSend
+from bide.engine.publishing import HandoffOffer
 from bide.engine.running import ClaimOffer
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
 from bide.model.records import (
@@ -32,8 +33,10 @@ from bide.model.records import (
     DeadLetter,
     Dispatch,
     Execution,
+    Handoff,
     Interaction,
     JournalFact,
+    Origin,
     Record,
     Refusal,
     Reject,
@@ -159,6 +162,8 @@ class Backlog(NamedTuple):
     ready: list[Queue]
     #: Interactions that a dispatcher could send, by the fingerprint of their boundary.
     to_send: list[Queue]
+    #: Publications that a dispatcher could offer to other deployments, by publication.
+    to_hand: list[Queue]
 
 
 class ItemKey(NamedTuple):
@@ -291,6 +296,14 @@ class Store(Protocol):
         """
         ...
 
+    async def claim_handoffs(self, offer: HandoffOffer) -> list[Handoff]:
+        """Claim publications that are due to be offered to another deployment, the longest due
+        first, of each publication at most as many as it has room for; with what is published.
+
+        Two claims at the same time never get the same one.
+        """
+        ...
+
     async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
         """Prolong leases; False for each that was lost. Never waits behind `transact`'s batches
         for longer than one of them.
@@ -381,6 +394,20 @@ class Store(Protocol):
         """A page of the audit, newest first."""
         ...
 
+    async def handoffs(self, tenant: str, execution: ExecutionId) -> list[Handoff]:
+        """What an execution has published, in order of id, without what was published."""
+        ...
+
+    async def handoff(self, tenant: str, id: ExecutionId) -> Handoff | None:
+        """One publication, with what was published unless it is admitted."""
+        ...
+
+    async def origins(self, tenant: str, execution: ExecutionId) -> list[Origin]:
+        """The publications that an execution was made of, the first one first; none for one that
+        was submitted.
+        """
+        ...
+
     async def dead_letters(
         self, tenant: str, *, pipeline: str | None, before: ExecutionId | None, limit: int
     ) -> list[DeadLetter]:
@@ -452,6 +479,8 @@ class Store(Protocol):
     async def retire(self, older_than: int, limit: int) -> int:
         """Delete terminal executions that ended before `older_than`, with all their rows but the
         submit key; dead letters and refusals that never had one as well. Gives how many executions.
+
+        One that has published what is not settled yet stays until it is.
         """
         ...
 

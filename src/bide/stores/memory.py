@@ -15,8 +15,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec.structs import astuple
 
 from bide.engine.dispatching import DispatchOffer, RouteOffer
-from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches, starts_of
+from bide.engine.fold import (
+    Transacted,
+    claims_of,
+    fold,
+    fold_claims,
+    fold_dispatches,
+    fold_handoffs,
+    starts_of,
+)
 from bide.engine.moves import Claimed, Handover, Move, ToSend
+from bide.engine.publishing import HandoffOffer
 from bide.engine.rows import Key, Needs, Rows
 from bide.engine.rules import needs_of
 from bide.engine.running import ClaimOffer
@@ -29,8 +38,10 @@ from bide.model.records import (
     DeadLetter,
     Dispatch,
     Execution,
+    Handoff,
     Interaction,
     JournalFact,
+    Origin,
     Refusal,
     Reject,
     StoredBoundary,
@@ -92,6 +103,8 @@ class MemoryData:
         self.traces: dict[ExecutionId, Trace] = {}
         self.refusals: defaultdict[InteractionId, list[Refusal]] = defaultdict(list)
         self.audit: dict[ExecutionId, AuditEntry] = {}
+        self.handoffs: dict[ExecutionId, Handoff] = {}
+        self.origins: defaultdict[ExecutionId, dict[ExecutionId, Origin]] = defaultdict(dict)
         self.boundaries: dict[str, StoredBoundary] = {}
         self.workers: dict[str, WorkerSeen] = {}
         self.paused: set[str] = set()
@@ -105,6 +118,8 @@ class MemoryData:
             needs.follow(self.correlations[correlation])
         for key in needs.keys & self.keys.keys():
             rows.keys.load(key, self.keys[key])
+        for handoff in needs.handoffs & self.handoffs.keys():
+            rows.handoffs.load(handoff, self.handoffs[handoff])
         for execution in needs.executions & self.executions.keys():
             rows.executions.load(execution, self.executions[execution])
         units = set(needs.units)
@@ -130,10 +145,11 @@ class MemoryData:
         """
         keys, units = rows.keys.written(), rows.units.written()
         executions, interactions = rows.executions.written(), rows.interactions.written()
-        dispatches = rows.dispatches.written()
+        dispatches, handoffs = rows.dispatches.written(), rows.handoffs.written()
         for table in (
             keys, units, interactions, dispatches, executions, rows.inputs, rows.results, rows.journal,
-            rows.dead_letters, rows.refusals, rows.rejects, rows.traces, rows.audit,
+            rows.dead_letters, rows.refusals, rows.rejects, rows.traces, rows.audit, handoffs,
+            rows.origins,
             rows.correlations.written(),
         ):  # fmt: skip
             for row in table:
@@ -157,6 +173,9 @@ class MemoryData:
         self.rejects.update((row.id, row) for row in rows.rejects)
         self.traces.update((row.execution, row) for row in rows.traces)
         self.audit.update((row.id, row) for row in rows.audit)
+        self.handoffs.update((row.id, row) for row in handoffs)
+        for origin in rows.origins:
+            self.origins[origin.execution].setdefault(origin.source, origin)
         for result in rows.results:
             self.results[result.execution][result.item] = result.body
         for fact in rows.journal:
@@ -201,6 +220,10 @@ class MemoryData:
             self.dispatches.pop(interaction, None)
             self.refusals.pop(interaction, None)
         self.traces.pop(execution, None)
+        self.origins.pop(execution, None)
+        for handoff in [row.id for row in self.handoffs.values() if row.execution == execution]:
+            del self.handoffs[handoff]
+            self.dead_letters.pop(handoff, None)
         for reject in [id for id in self.rejects if id.execution == execution]:
             del self.rejects[reject]
 
@@ -325,6 +348,23 @@ class MemoryStore:
             if row.route == route.route and row.due_at is not None and row.due_at <= now
         )
         return [self.data.dispatches[id] for _, id in due[: route.room(in_flight)]]
+
+    async def claim_handoffs(self, offer: HandoffOffer) -> list[Handoff]:
+        """Claim what is due to be offered."""
+        await asyncio.sleep(0)
+        now = self._commit_time()
+        due: list[Handoff] = []
+        for publication, limit in offer.publications:
+            of_it = sorted(
+                (row.due_at, row.id)
+                for row in self.data.handoffs.values()
+                if row.publication == publication and row.due_at is not None and row.due_at <= now
+            )
+            due += [self.data.handoffs[id] for _, id in of_it[:limit]]
+        rows = Rows()
+        claimed = fold_handoffs(offer, due, rows, now)
+        self.data.write(rows)
+        return claimed
 
     async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
         """Prolong what is still held. A renewal is no change of state: no version, no fact."""
@@ -493,6 +533,28 @@ class MemoryStore:
         await asyncio.sleep(0)
         return self.data.journal[execution][after:] if self._owned(tenant, execution) else []
 
+    async def handoffs(self, tenant: str, execution: ExecutionId) -> list[Handoff]:
+        """What an execution has published."""
+        await asyncio.sleep(0)
+        return [
+            replace(row, body=None)
+            for _, row in sorted(self.data.handoffs.items())
+            if row.execution == execution and row.tenant == tenant
+        ]
+
+    async def handoff(self, tenant: str, id: ExecutionId) -> Handoff | None:
+        """One publication."""
+        await asyncio.sleep(0)
+        found = self.data.handoffs.get(id)
+        return found if found is not None and found.tenant == tenant else None
+
+    async def origins(self, tenant: str, execution: ExecutionId) -> list[Origin]:
+        """The publications that an execution was made of."""
+        await asyncio.sleep(0)
+        found = self.data.origins.get(execution, {}).values()
+        ordered = sorted(found, key=lambda row: (row.at, row.source))
+        return [row for row in ordered if row.tenant == tenant]
+
     async def dead_letters(
         self, tenant: str, *, pipeline: str | None, before: ExecutionId | None, limit: int
     ) -> list[DeadLetter]:
@@ -642,7 +704,10 @@ class MemoryStore:
         now, data = await self.now(), self.data
         executions = [(row.fingerprint, row.due_at) for row in data.executions.values()]
         dispatches = [(row.route, row.due_at) for row in data.dispatches.values()]
-        return Backlog(now, _queues(executions, now), _queues(dispatches, now))
+        handoffs = [(row.publication, row.due_at) for row in data.handoffs.values()]
+        return Backlog(
+            now, _queues(executions, now), _queues(dispatches, now), _queues(handoffs, now)
+        )
 
     # --- upkeep -------------------------------------------------------------------------------
 
@@ -683,7 +748,11 @@ class MemoryStore:
         ended = sorted(
             (execution.updated_at, id)
             for id, execution in self.data.executions.items()
-            if execution.status.is_terminal and execution.updated_at < older_than
+            if execution.status.is_terminal
+            and execution.updated_at < older_than
+            and not any(
+                row.due_at is not None for row in self.data.handoffs.values() if row.execution == id
+            )
         )
         for _, id in ended[:limit]:
             self.data.forget(id)
@@ -699,7 +768,7 @@ class MemoryStore:
             if row.created_at < older_than and row.execution not in self.data.executions
         ]
         for key in old[:limit]:
-            del self.data.keys[key]
+            self.data.origins.pop(self.data.keys.pop(key).execution, None)
         return len(old[:limit])
 
     async def audit(self, query: AuditQuery) -> list[AuditEntry]:

@@ -17,9 +17,11 @@ from bide.model.records import (
     DeadLetter,
     Dispatch,
     Execution,
+    Handoff,
     Input,
     Interaction,
     JournalFact,
+    Origin,
     Record,
     Refusal,
     Reject,
@@ -33,6 +35,7 @@ from bide.model.status import (
     AnswerSource,
     DeadLetterKind,
     ExecutionStatus,
+    HandoffStatus,
     InteractionStatus,
     JournalKind,
     UnitStatus,
@@ -50,9 +53,11 @@ _RECORDS: dict[str, type[Record]] = {
     "dead_letters": DeadLetter,
     "dispatches": Dispatch,
     "executions": Execution,
+    "handoffs": Handoff,
     "inputs": Input,
     "interactions": Interaction,
     "journal": JournalFact,
+    "origins": Origin,
     "refusals": Refusal,
     "rejects": Reject,
     "results": Result,
@@ -82,6 +87,7 @@ _make_interaction: Callable[..., Interaction] = Interaction
 _make_dispatch: Callable[..., Dispatch] = Dispatch
 _make_dead_letter: Callable[..., DeadLetter] = DeadLetter
 _make_fact: Callable[..., JournalFact] = JournalFact
+_make_handoff: Callable[..., Handoff] = Handoff
 
 
 def execution_of(row: Row) -> Execution:
@@ -105,6 +111,12 @@ def interaction_of(row: Row) -> Interaction:
 def dispatch_of(row: Row) -> Dispatch:
     """A dispatch, from its columns."""
     return _make_dispatch(*row[:9], bool(row[9]), *row[10:14], bool(row[14]), row[15])
+
+
+def handoff_of(row: Row) -> Handoff:
+    """A publication, from its columns."""
+    status = HandoffStatus(row[7])
+    return _make_handoff(*row[:7], status, *row[8:16], bool(row[16]), *row[17:])
 
 
 def asked_of(row: Row) -> Asked:
@@ -161,6 +173,8 @@ def new_rows(rows: Rows) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         ("new_dead_letters", rows.dead_letters),
         ("new_refusals", rows.refusals),
         ("put_audit", rows.audit),
+        ("new_handoffs", rows.handoffs.new()),
+        ("put_origins", rows.origins),
     )
     for name, records in new:
         if records:
@@ -203,6 +217,13 @@ def changed_rows(rows: Rows) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         (
             "change_dispatches",
             [(*now.id, was.fence, *astuple(now)[8:]) for was, now in rows.dispatches.changed()],
+        ),
+        (
+            "change_handoffs",
+            [
+                (now.id, was.fence, was.status, *astuple(now)[7:8], *astuple(now)[9:])
+                for was, now in rows.handoffs.changed()
+            ],
         ),
         (
             "change_executions",

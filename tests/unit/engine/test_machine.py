@@ -39,11 +39,15 @@ from bide.engine.moves import (
     Failure,
     Finish,
     GiveBack,
+    HandedOver,
     Handover,
     KeepLetter,
+    Later,
     Mismatch,
     Move,
+    NewHandoff,
     Note,
+    OfferAgain,
     OpenUnit,
     Outcome,
     Park,
@@ -55,6 +59,7 @@ from bide.engine.moves import (
     Retry,
     Sent,
     SettleDispatch,
+    SettleHandoff,
     StoreRejects,
     StoreResults,
     Submitted,
@@ -62,10 +67,19 @@ from bide.engine.moves import (
     Unsent,
 )
 from bide.model.ids import ExecutionId, InteractionId, UnitId
-from bide.model.records import AuditEntry, DeadLetter, Dispatch, Execution, Unit, replace
+from bide.model.records import (
+    AuditEntry,
+    DeadLetter,
+    Dispatch,
+    Execution,
+    Handoff,
+    Unit,
+    replace,
+)
 from bide.model.status import (
     DeadLetterKind,
     ExecutionStatus,
+    HandoffStatus,
     JournalKind,
     ReceiptOutcome,
     UnitStatus,
@@ -90,6 +104,7 @@ from bide.testing.store_contract.harness import (
     reject_of,
 )
 from bide.testing.store_contract.invariants import check_invariants
+from bide.testing.store_contract.publishing import handed_to, offering, sent_elsewhere
 
 WORKER_MOVES = (
     Park, OpenUnit, Append, CloseUnit, StoreResults, StoreRejects, TakeOver, Finish,
@@ -177,6 +192,19 @@ class Walk(RuleBasedStateMachine):
             assert (one.dispatch.fence, one.dispatch.attempts) == (old.fence + 1, old.attempts + 1)
             assert not one.unit.status.is_terminal
 
+    @rule(limit=st.integers(1, 3))
+    def claim_handoffs(self, limit: int) -> None:
+        before = self.run(self.driver.dump())
+
+        claimed = self.run(self.driver.store.claim_handoffs(offering(limit=limit)))
+
+        self.look(before)
+        for one in claimed:
+            old = before.handoffs[one.id]
+            assert one == self.dump.handoffs[one.id]
+            assert (one.fence, one.attempts) == (old.fence + 1, old.attempts + 1)
+            assert one.body == old.body
+
     @rule()
     def sweep(self) -> None:
         overdue = self.run(self.driver.store.overdue(10))
@@ -211,6 +239,7 @@ class Walk(RuleBasedStateMachine):
                 self.sweep()
             if rng.randint(0, 1) == 0:
                 self.claim_dispatches(3, None)
+                self.claim_handoffs(3)
             self.batch(rng)
 
     def batch(self, rng: Random) -> None:
@@ -239,6 +268,8 @@ class Walk(RuleBasedStateMachine):
         leased = [each for each in self.dump.dispatches.values() if each.owner]
         if leased and rng.randint(0, 3) == 0:
             return self.settle_dispatch(rng.choice(leased), rng)
+        if (handing := self.settle_handoff(rng)) is not None:
+            return handing
         # Rare: an item that failed in a unit which goes on without it.
         failed = [id for id, one in self.dump.interactions.items() if one.error_code]
         open_yet = [id for id in failed if not self.dump.units[UnitId(*id[:2])].status.is_terminal]
@@ -292,7 +323,7 @@ class Walk(RuleBasedStateMachine):
                 if key is not None:
                     request = replace(request, correlation=correlated(key))
                 at_ = boundary(dispatched=rng.choice([True, False]))
-                return Park(id, fence, at_, request)
+                return Park(id, fence, at_, request, None, self.published(row, rng))
             case "OpenUnit":
                 policy = {
                     "unit_timeout_ms": rng.choice([None, 1_000]),
@@ -307,7 +338,7 @@ class Walk(RuleBasedStateMachine):
                 return Append(id, fence, at, first, items)
             case "CloseUnit":
                 total = appended + (rng.randint(0, 5) == 5) if fitting else number
-                return CloseUnit(id, fence, at, total, 1)
+                return CloseUnit(id, fence, at, total, 1, self.published(row, rng))
             case "Redrive":
                 known = [each for each in self.units_of(row.id) if each.total is not None]
                 unit = rng.choice([known[-1], known[-1], None]) if known else None
@@ -322,7 +353,7 @@ class Walk(RuleBasedStateMachine):
             case "StoreResults":
                 return StoreResults(id, fence, number, (b"1", b"2"))
             case "Finish":
-                return Finish(id, fence, 2, None, number)
+                return Finish(id, fence, 2, None, number, self.published(row, rng))
             case "Retry":
                 return Retry(id, fence, 0, number, 100, "down")
             case "GiveBack":
@@ -330,6 +361,44 @@ class Walk(RuleBasedStateMachine):
             case _:
                 status = [ExecutionStatus.FAILED, ExecutionStatus.DLQ][number % 2]
                 return Fail(id, fence, status, 0, "charge", 1, "boom", "it broke")
+
+    def published(self, row: Execution, rng: Random) -> tuple[NewHandoff, ...]:
+        """What a segment publishes, under few keys: so they meet."""
+        key, body = rng.choice(["x", "y", "z"]), rng.choice([b"1", b"1", b"2"])
+        return rng.choice(
+            [
+                (),
+                (),
+                (handed_to(self.driver, row, key, body),),
+                (sent_elsewhere(self.driver, key, body),),
+                (handed_to(self.driver, row, key, body), sent_elsewhere(self.driver, key, body)),
+            ]
+        )
+
+    def settle_handoff(self, rng: Random) -> Move | None:
+        """What becomes of a publication on its way, now and then."""
+        if rng.randint(0, 7):
+            return None
+        of = {
+            status: [each for each in self.dump.handoffs.values() if each.status is status]
+            for status in HandoffStatus
+        }
+        if of[HandoffStatus.REFUSED] and rng.randint(0, 1):
+            return self.offer_again(rng.choice(of[HandoffStatus.REFUSED]))
+        if not of[HandoffStatus.SENDING]:
+            return None
+        handoff = rng.choice(of[HandoffStatus.SENDING])
+        there = HandedOver(self.driver.new_id(), rng.choice([True, False]))
+        results = [there, Denied("handoff-invalid", "no"), Later("busy", 100), Unsent()]
+        fence = handoff.fence - (rng.randint(0, 5) == 5)
+        return SettleHandoff(handoff.id, fence, rng.choice(results))
+
+    def offer_again(self, handoff: Handoff) -> OfferAgain:
+        if not handoff.target:
+            return OfferAgain(handoff.id, TENANT)
+        source = self.dump.executions[handoff.execution]
+        new = handed_to(self.driver, source, handoff.key, handoff.body or b"")
+        return OfferAgain(handoff.id, TENANT, new.admission)
 
     def units_of(self, id: ExecutionId) -> list[Unit]:
         return [unit for unit in self.dump.units.values() if unit.execution == id]
@@ -384,6 +453,13 @@ class Walk(RuleBasedStateMachine):
             assert now.dispatches[id].fence >= dispatch.fence
             if before.interactions[id].status.is_terminal:
                 assert now.dispatches[id] == dispatch  # nothing is sent after its end
+        for id, handoff in before.handoffs.items():
+            assert now.handoffs[id].fence >= handoff.fence
+            if handoff.status is HandoffStatus.ADMITTED:
+                assert now.handoffs[id] == handoff
+        admitted = {(each.key, each.admitted_as) for each in now.handoffs.values() if each.target}
+        named = [key for key, made in admitted if made is not None]
+        assert len(named) == len(set(named))  # one execution under a key
         for id, move in self.applied.items():
             row = now.interactions[id]
             if id._replace(generation=id.generation + 1) in now.interactions:
@@ -403,7 +479,7 @@ class Walk(RuleBasedStateMachine):
 
 # Without shrinking, which would take minutes to make a short story shorter.
 WALKS = settings(
-    max_examples=160,
+    max_examples=200,
     stateful_step_count=20,
     deadline=None,
     derandomize=True,
@@ -418,10 +494,12 @@ def test_walk() -> None:
 
     run_state_machine_as_test(Walk, settings=WALKS)
 
-    good = {"Moved", "Settled", "Assigned", "AskedAgain", "Noted", "applied", "Submitted"}
+    good = {
+        "Moved", "Settled", "Assigned", "AskedAgain", "Noted", "applied", "Submitted", "Handed",
+    }  # fmt: skip
     made = {move for move, came in SEEN if came in good}
     assert {kind.__name__ for kind in get_args(Move)} - made == set()
-    assert {("SettleDispatch", "Refused")} <= set(SEEN)
+    assert {("SettleDispatch", "Refused"), ("SettleHandoff", "Refused")} <= set(SEEN)
     assert {came for move, came in SEEN if move == "AdmitByKey"} >= {
         "applied", "buffered", "duplicate", "conflict", "late",
     }  # fmt: skip

@@ -106,6 +106,21 @@ cross join lateral (
     offset 0
 ) l
 
+-- name: lock_handoffs
+select {handoffs l} from unnest($1::uuid[]) n (id)
+cross join lateral (
+    select * from bide.handoffs h where h.id = n.id offset 0 for update
+) l
+
+-- name: due_handoffs
+select {handoffs l} from unnest($1::text[], $2::int4[]) n (publication, most)
+cross join lateral (
+    select * from bide.handoffs h
+    where h.publication = n.publication and h.due_at <= $3
+    order by h.due_at, h.id limit n.most
+    for update skip locked
+) l
+
 -- name: lock_executions
 -- They come last, so the time is read here: in a row behind theirs, when all of them are locked.
 select {executions l} from unnest($1::uuid[]) n (id)

@@ -13,8 +13,10 @@ from bide.model.records import (
     DeadLetter,
     Dispatch,
     Execution,
+    Handoff,
     Interaction,
     JournalFact,
+    Origin,
     Refusal,
     Reject,
     StoredBoundary,
@@ -44,6 +46,7 @@ from bide.stores.rows import (
     dispatch_of,
     execution_of,
     fact_of,
+    handoff_of,
     interaction_of,
     unit_of,
 )
@@ -189,6 +192,19 @@ class Reads:
             rows = await self._read("audit_of", tenant, execution, before, limit)
         return [AuditEntry(*row) for row in rows]
 
+    async def handoffs(self, tenant: str, execution: ExecutionId) -> list[Handoff]:
+        """What an execution has published."""
+        return [handoff_of(row) for row in await self._read("handoffs_of", tenant, execution)]
+
+    async def handoff(self, tenant: str, id: ExecutionId) -> Handoff | None:
+        """One publication."""
+        rows = await self._read("handoff_by_id", tenant, id)
+        return handoff_of(rows[0]) if rows else None
+
+    async def origins(self, tenant: str, execution: ExecutionId) -> list[Origin]:
+        """The publications that an execution was made of."""
+        return [Origin(*row) for row in await self._read("origins_of", tenant, execution)]
+
     async def dead_letters(
         self, tenant: str, *, pipeline: str | None, before: ExecutionId | None, limit: int
     ) -> list[DeadLetter]:
@@ -255,4 +271,6 @@ class Reads:
         now = await self.now()
         ready = await self._read("ready_by_fingerprint", now)
         to_send = await self._read("to_send_by_route", now)
-        return Backlog(now, [Queue(*row) for row in ready], [Queue(*row) for row in to_send])
+        to_hand = await self._read("to_hand_by_publication", now)
+        queues = [[Queue(*row) for row in rows] for rows in (ready, to_send, to_hand)]
+        return Backlog(now, *queues)

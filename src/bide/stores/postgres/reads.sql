@@ -156,6 +156,17 @@ order by d.id desc limit $4
 -- name: dead_letter
 select {dead_letters d} from bide.dead_letters d where d.id = $2 and d.tenant = $1
 
+-- name: handoffs_of
+select {handoffs h|body=null} from bide.handoffs h
+where h.execution = $2 and h.tenant = $1 order by h.id
+
+-- name: handoff_by_id
+select {handoffs h} from bide.handoffs h where h.id = $2 and h.tenant = $1
+
+-- name: origins_of
+select {origins o} from bide.origins o
+where o.execution = $2 and o.tenant = $1 order by o.at, o.source
+
 -- name: audit_page
 select {audit a} from bide.audit a
 where a.tenant = $1 and a.id < coalesce($2, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
@@ -244,3 +255,7 @@ where e.due_at <= $1 group by 1
 -- name: to_send_by_route
 select d.route, count(*), min(d.due_at) from bide.dispatches d
 where d.due_at <= $1 group by 1
+
+-- name: to_hand_by_publication
+select h.publication, count(*), min(h.due_at) from bide.handoffs h
+where h.due_at <= $1 group by 1

@@ -13,10 +13,11 @@ from msgspec.structs import astuple
 from bide.engine.dispatching import DispatchOffer
 from bide.engine.fold import Transacted
 from bide.engine.moves import Claimed, Handover, Move, Refused, ToSend
+from bide.engine.publishing import HandoffOffer
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, UnitId
-from bide.model.records import StoredBoundary, WorkerSeen
+from bide.model.records import Handoff, StoredBoundary, WorkerSeen
 from bide.model.status import ExecutionStatus
 from bide.spi.clock import Clock
 from bide.spi.store import (
@@ -216,6 +217,12 @@ class PostgresStore(Reads):
             return []
         return await self._shielded(self._run(lambda tx: transacting.claim_dispatches(tx, offer)))
 
+    async def claim_handoffs(self, offer: HandoffOffer) -> list[Handoff]:
+        """Claim what is due to be offered."""
+        if not offer.publications:
+            return []
+        return await self._shielded(self._run(lambda tx: transacting.claim_handoffs(tx, offer)))
+
     async def renew(self, leases: Sequence[LeaseKey], lease_ms: int) -> list[bool]:
         """Prolong leases."""
 
@@ -309,8 +316,8 @@ class PostgresStore(Reads):
         self._retired_to = ExecutionId(page[-1][0]) if len(page) == limit else _FIRST
         old = [
             id_
-            for id_, status, ended_at in page
-            if ExecutionStatus(status).is_terminal and ended_at < older_than
+            for id_, status, ended_at, publishes in page
+            if ExecutionStatus(status).is_terminal and ended_at < older_than and not publishes
         ]
 
         async def work(transaction: Transaction) -> int:

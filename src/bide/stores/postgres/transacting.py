@@ -5,13 +5,22 @@ from operator import itemgetter
 from typing import Any
 
 from bide.engine.dispatching import DispatchOffer
-from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches, starts_of
+from bide.engine.fold import (
+    Transacted,
+    claims_of,
+    fold,
+    fold_claims,
+    fold_dispatches,
+    fold_handoffs,
+    starts_of,
+)
 from bide.engine.moves import Claimed, Handover, Move, ToSend
+from bide.engine.publishing import HandoffOffer
 from bide.engine.rows import Needs, Rows, Table
 from bide.engine.rules import needs_of
 from bide.engine.running import ClaimOffer
 from bide.model.ids import ExecutionId, InteractionId, UnitId
-from bide.model.records import Correlation, Dispatch, Execution, SubmitKey, Unit
+from bide.model.records import Correlation, Dispatch, Execution, Handoff, SubmitKey, Unit
 from bide.stores.isolate import DataError, isolate_async
 from bide.stores.postgres.complaints import refused_value
 from bide.stores.postgres.statements import Batch
@@ -20,6 +29,7 @@ from bide.stores.rows import (
     changed_rows,
     dispatch_of,
     execution_of,
+    handoff_of,
     interaction_of,
     new_rows,
     unit_of,
@@ -30,6 +40,7 @@ _LOOK_AHEAD = 4
 #: The key's columns of rows that one commit may put twice; the last of them counts.
 _REPLACING = {
     "put_audit": itemgetter(0),
+    "put_origins": itemgetter(0, 1),
     "put_results": itemgetter(0, 1),
     "put_rejects": itemgetter(0, 1, 2),
     "put_traces": itemgetter(0),
@@ -124,6 +135,20 @@ async def claim_dispatches(transaction: Transaction, offer: DispatchOffer) -> li
     return claimed
 
 
+async def claim_handoffs(transaction: Transaction, offer: HandoffOffer) -> list[Handoff]:
+    """Claim what is due to be offered; what another holds is passed over."""
+    now = await transaction.now()
+    names = [each.publication for each in offer.publications]
+    most = [each.limit for each in offer.publications]
+    found = await transaction.fetch(LOCKS["due_handoffs"], names, most, now)
+    if not found:
+        return []
+    rows = Rows()
+    claimed = fold_handoffs(offer, [handoff_of(row) for row in found], rows, now)
+    await write(transaction, rows, now)
+    return claimed
+
+
 async def _rooms(transaction: Transaction, offer: DispatchOffer, now: int) -> dict[str, int]:
     """How many of each route may be claimed."""
     bounded = [route for route in offer.routes if route.max_in_flight is not None]
@@ -168,6 +193,10 @@ async def _load(transaction: Transaction, needs: Needs) -> tuple[Rows, int]:
         for row in await transaction.read("read_dispatches", sent):
             dispatch = dispatch_of(row)
             rows.dispatches.load(dispatch.id, dispatch)
+    if needs.handoffs:
+        for row in await transaction.read("lock_handoffs", sorted(needs.handoffs)):
+            handoff = handoff_of(row)
+            rows.handoffs.load(handoff.id, handoff)
     executions, now = await transaction.lock_executions(sorted(needs.executions))
     for execution in executions:
         rows.executions.load(execution.id, execution)

@@ -58,7 +58,9 @@ select c.tenant, c.key, c.scope from bide.correlations c
 where c.expires_at < $1 order by c.expires_at limit $2
 
 -- name: retirable
-select e.id, e.status, e.updated_at from bide.executions e where e.id > $1 order by e.id limit $2
+select e.id, e.status, e.updated_at,
+    exists (select from bide.handoffs h where h.execution = e.id and h.due_at is not null)
+from bide.executions e where e.id > $1 order by e.id limit $2
 
 -- name: retire
 -- Everything of these executions but their submit keys. Their units are locked first, as whoever
@@ -79,7 +81,16 @@ rejects as (delete from bide.rejects t where t.execution = any ($1)),
 refusals as (delete from bide.refusals t where t.execution = any ($1)),
 journal as (delete from bide.journal t where t.execution = any ($1)),
 inputs as (delete from bide.inputs t where t.execution = any ($1)),
-letters as (delete from bide.dead_letters t where t.id = any ($1)),
+letters as (
+    delete from bide.dead_letters t where t.id = any ($1) or t.id in (
+        select h.id from bide.handoffs h where h.execution = any ($1)
+    )
+),
+handoffs as (
+    -- One that is offered again since stays, and goes its way.
+    delete from bide.handoffs t where t.execution = any ($1) and t.due_at is null
+),
+origins as (delete from bide.origins t where t.execution = any ($1)),
 keys as (delete from bide.correlations t where t.execution = any ($1) and t.early is null),
 unheld as (
     update bide.correlations t set
@@ -106,7 +117,13 @@ where (k.tenant, k.pipeline, k.key) > ($1, $2, $3)
 order by k.tenant, k.pipeline, k.key limit $4
 
 -- name: forget_keys
-delete from bide.submit_keys k using unnest($1::bide.submit_key[]) n
-where k.tenant = any (array[n.tenant]) and k.pipeline = n.pipeline and k.key = n.key
-    and not exists (select from bide.executions e where e.id = any (array[k.execution]))
-returning 1
+with gone as (
+    delete from bide.submit_keys k using unnest($1::bide.submit_key[]) n
+    where k.tenant = any (array[n.tenant]) and k.pipeline = n.pipeline and k.key = n.key
+        and not exists (select from bide.executions e where e.id = any (array[k.execution]))
+    returning k.execution
+), origins as (
+    -- Of repeats that came when the execution had been retired.
+    delete from bide.origins o using gone g where o.execution = any (array[g.execution])
+)
+select 1 from gone

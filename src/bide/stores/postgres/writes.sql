@@ -65,6 +65,17 @@ select n.* from unnest($1::bide.put_audit[]) n
 on conflict (id) do update set at = excluded.at
 returning 1
 
+-- name: new_handoffs
+insert into bide.handoffs ({handoffs})
+select n.* from unnest($1::bide.new_handoffs[]) n returning 1
+
+-- name: put_origins
+-- The first stays; whoever repeats it is told that it is there.
+insert into bide.origins ({origins})
+select n.* from unnest($1::bide.put_origins[]) n
+on conflict (execution, source) do update set at = origins.at
+returning 1
+
 -- name: new_dead_letters
 -- A refused completion that its broker brings again has its letter already, which stays.
 insert into bide.dead_letters as d ({dead_letters})
@@ -121,6 +132,15 @@ update bide.dispatches d set
 from unnest($1::bide.change_dispatches[]) n
 where d.execution = n.execution and d.unit = n.unit and d.item = n.item
     and d.generation = n.generation and d.fence = n.fence_then
+returning 1
+
+-- name: change_handoffs
+update bide.handoffs h set
+    status = n.status, updated_at = n.updated_at, due_at = n.due_at, body = n.body,
+    attempts = n.attempts, fence = n.fence, owner = n.owner, admitted_as = n.admitted_as,
+    duplicate = n.duplicate, error_code = n.error_code, error = n.error
+from unnest($1::bide.change_handoffs[]) n
+where h.id = any (array[n.id]) and h.fence = n.fence_then and h.status = n.status_then
 returning 1
 
 -- name: change_executions

@@ -79,6 +79,12 @@ insert into refusals values :rows
 -- name: put_audit (13)
 insert or replace into audit values :rows
 
+-- name: new_handoffs (19)
+insert into handoffs values :rows
+
+-- name: put_origins (7)
+insert or ignore into origins values :rows
+
 -- name: put_rejects (10)
 insert or replace into rejects values :rows
 
@@ -124,6 +130,32 @@ update dispatches set
     due_at = ?6, in_flight = ?7, attempts = ?8, fence = ?9, owner = ?10, dispatched_at = ?11,
     exhausted = ?12, error = ?13
 where execution = ?1 and unit = ?2 and item = ?3 and generation = ?4 and fence = ?5
+
+-- name: change_handoffs
+update handoffs set
+    status = ?4, updated_at = ?5, due_at = ?6, body = ?7, attempts = ?8, fence = ?9, owner = ?10,
+    admitted_as = ?11, duplicate = ?12, error_code = ?13, error = ?14
+where id = ?1 and fence = ?2 and status = ?3
+
+-- name: read_handoffs (1)
+select h.* from (values :rows) wanted
+cross join handoffs h on h.id = wanted.column1
+
+-- name: due_handoffs
+select * from handoffs indexed by handoffs_due
+where publication = ? and due_at <= ?
+order by due_at, id limit ?
+
+-- name: handoffs_of
+select id, tenant, execution, pipeline, publication, target, key, status, created_at, updated_at,
+    due_at, null, attempts, fence, owner, admitted_as, duplicate, error_code, error
+from handoffs where execution = ? and tenant = ? order by id
+
+-- name: handoff_by_id
+select * from handoffs where id = ? and tenant = ?
+
+-- name: origins_of
+select * from origins where execution = ? and tenant = ? order by at, source
 
 -- name: reroute
 update dispatches set route = ?3 where execution = ?1 and unit = ?2 and due_at is not null
@@ -393,6 +425,10 @@ where due_at <= ? group by fingerprint
 select route, count(*), min(due_at) from dispatches indexed by dispatches_due
 where due_at <= ? group by route
 
+-- name: to_hand_by_publication
+select publication, count(*), min(due_at) from handoffs indexed by handoffs_due
+where due_at <= ? group by publication
+
 -- name: first_tenant
 select min(tenant) from interactions indexed by interactions_open where status < 4
 
@@ -420,7 +456,9 @@ where status = 1 and deadline_at < ?
 order by deadline_at limit ?
 
 -- name: retirable
-select id, status, updated_at from executions where id > ? order by id limit ?
+select e.id, e.status, e.updated_at,
+    exists (select 1 from handoffs h where h.execution = e.id and h.due_at is not null)
+from executions e where e.id > ? order by e.id limit ?
 
 -- name: keys_page
 select tenant, pipeline, key, execution, created_at from submit_keys
@@ -431,6 +469,10 @@ order by tenant, pipeline, key limit ?
 delete from submit_keys
 where tenant = ? and pipeline = ? and key = ?
     and not exists (select 1 from executions e where e.id = submit_keys.execution)
+
+-- name: forget_origins
+delete from origins
+where execution = ?1 and not exists (select 1 from executions e where e.id = ?1)
 
 -- name: audit_page
 select * from audit
@@ -471,6 +513,15 @@ delete from refusals where execution = ?
 
 -- name: retire_dispatches
 delete from dispatches where execution = ?
+
+-- name: retire_letters_of_handoffs
+delete from dead_letters where id in (select h.id from handoffs h where h.execution = ?)
+
+-- name: retire_handoffs
+delete from handoffs where execution = ?
+
+-- name: retire_origins
+delete from origins where execution = ?
 
 -- name: retire_traces
 delete from traces where execution = ?

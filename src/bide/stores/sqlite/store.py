@@ -19,6 +19,7 @@ from msgspec.structs import astuple
 from bide.engine.dispatching import DispatchOffer
 from bide.engine.fold import Transacted
 from bide.engine.moves import Claimed, Handover, Move, Refused, ToSend
+from bide.engine.publishing import HandoffOffer
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
 from bide.model.ids import CorrelationKey, ExecutionId, InteractionId, RejectId, UnitId
@@ -28,8 +29,10 @@ from bide.model.records import (
     DeadLetter,
     Dispatch,
     Execution,
+    Handoff,
     Interaction,
     JournalFact,
+    Origin,
     Refusal,
     Reject,
     StoredBoundary,
@@ -71,6 +74,7 @@ from bide.stores.rows import (
     dispatch_of,
     execution_of,
     fact_of,
+    handoff_of,
     interaction_of,
     unit_of,
 )
@@ -97,7 +101,7 @@ _INTERACTION_COLUMNS = 25
 _CHANGE_POLL_S = 0.01
 _DAY_MS = 86_400_000
 _RETIRED_TABLES = (
-    "correlations", "results", "rejects", "refusals", "dispatches", "traces", "interactions",
+    "letters_of_handoffs", "handoffs", "origins", "correlations", "results", "rejects", "refusals", "dispatches", "traces", "interactions",
     "units", "journal", "dead_letters", "inputs", "executions",
 )  # fmt: skip
 
@@ -183,6 +187,13 @@ class SqliteStore:
         """Claim what is due to be sent."""
         return await self._writer.commit(
             lambda db, now: transacting.claim_dispatches(Transaction(db, now, self._recent), offer),
+            keeps=True,
+        )
+
+    async def claim_handoffs(self, offer: HandoffOffer) -> list[Handoff]:
+        """Claim what is due to be offered."""
+        return await self._writer.commit(
+            lambda db, now: transacting.claim_handoffs(Transaction(db, now, self._recent), offer),
             keeps=True,
         )
 
@@ -319,6 +330,19 @@ class SqliteStore:
             rows = await self._fetch("audit_of", (tenant, execution, before, limit))
         return [AuditEntry(*row) for row in rows]
 
+    async def handoffs(self, tenant: str, execution: ExecutionId) -> list[Handoff]:
+        """What an execution has published."""
+        return [handoff_of(row) for row in await self._fetch("handoffs_of", (execution, tenant))]
+
+    async def handoff(self, tenant: str, id: ExecutionId) -> Handoff | None:
+        """One publication."""
+        rows = await self._fetch("handoff_by_id", (id, tenant))
+        return handoff_of(rows[0]) if rows else None
+
+    async def origins(self, tenant: str, execution: ExecutionId) -> list[Origin]:
+        """The publications that an execution was made of."""
+        return [Origin(*row) for row in await self._fetch("origins_of", (execution, tenant))]
+
     async def dead_letters(
         self, tenant: str, *, pipeline: str | None, before: ExecutionId | None, limit: int
     ) -> list[DeadLetter]:
@@ -392,7 +416,9 @@ class SqliteStore:
         now = await self.now()
         ready = await self._fetch("ready_by_fingerprint", (now,))
         to_send = await self._fetch("to_send_by_route", (now,))
-        return Backlog(now, [Queue(*row) for row in ready], [Queue(*row) for row in to_send])
+        to_hand = await self._fetch("to_hand_by_publication", (now,))
+        queues = [[Queue(*row) for row in rows] for rows in (ready, to_send, to_hand)]
+        return Backlog(now, *queues)
 
     # --- upkeep -------------------------------------------------------------------------------
 
@@ -423,8 +449,8 @@ class SqliteStore:
             self._retired_to = ExecutionId(page[-1][0] if len(page) == limit else b"")
             old = [
                 (id_,)
-                for id_, status, ended_at in page
-                if ExecutionStatus(status).is_terminal and ended_at < older_than
+                for id_, status, ended_at, publishes in page
+                if ExecutionStatus(status).is_terminal and ended_at < older_than and not publishes
             ]
             for table in _RETIRED_TABLES:
                 db.executemany(statement(f"retire_{table}").text, old)
@@ -442,8 +468,9 @@ class SqliteStore:
             del now
             page = fetch(db, "keys_page", (*self._keys_looked_at, limit))
             self._keys_looked_at = page[-1][:3] if len(page) == limit else ("", "", "")
-            old = [row[:3] for row in page if row[4] < older_than]
-            return change_rows(db, "forget_key", old) if old else 0
+            old = [row for row in page if row[4] < older_than]
+            db.executemany(statement("forget_origins").text, [row[3:4] for row in old])
+            return change_rows(db, "forget_key", [row[:3] for row in old]) if old else 0
 
         return await self._writer.commit(work)
 

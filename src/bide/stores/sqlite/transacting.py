@@ -13,8 +13,17 @@ from typing import Any, NamedTuple, TypeVar
 import apsw
 
 from bide.engine.dispatching import DispatchOffer, RouteOffer
-from bide.engine.fold import Transacted, claims_of, fold, fold_claims, fold_dispatches, starts_of
+from bide.engine.fold import (
+    Transacted,
+    claims_of,
+    fold,
+    fold_claims,
+    fold_dispatches,
+    fold_handoffs,
+    starts_of,
+)
 from bide.engine.moves import Claimed, Handover, Move, ToSend, Unstorable
+from bide.engine.publishing import HandoffOffer
 from bide.engine.rows import Needs, Rows, Table
 from bide.engine.rules import needs_of
 from bide.engine.running import ClaimOffer
@@ -22,11 +31,13 @@ from bide.engine.waiting import holds
 from bide.model.ids import ExecutionId, UnitId
 from bide.model.records import Correlation, Execution, SubmitKey
 from bide.spi.store import LeaseKey
+from bide.model.records import Correlation, Execution, Handoff, SubmitKey
 from bide.stores.isolate import DataError, isolate
 from bide.stores.rows import (
     changed_rows,
     dispatch_of,
     execution_of,
+    handoff_of,
     interaction_of,
     new_rows,
     unit_of,
@@ -128,6 +139,21 @@ def claim_dispatches(transaction: Transaction, offer: DispatchOffer) -> list[ToS
     return claimed
 
 
+def claim_handoffs(transaction: Transaction, offer: HandoffOffer) -> list[Handoff]:
+    """Claim what is due to be offered."""
+    due = [
+        handoff_of(row)
+        for publication, limit in offer.publications
+        for row in fetch(transaction.db, "due_handoffs", (publication, transaction.now, limit))
+    ]
+    if not due:
+        return []
+    rows = Rows()
+    claimed = fold_handoffs(offer, due, rows, transaction.now)
+    _write(transaction, rows)
+    return claimed
+
+
 def _in_savepoint(
     transaction: Transaction, moves: Sequence[Move], handover: Handover | None
 ) -> Transacted:
@@ -184,6 +210,9 @@ def _load(transaction: Transaction, needs: Needs) -> Rows:
             for row in fetch(db, "read_items", (*unit_id, first, min(stop, unit.appended))):
                 interaction = interaction_of(row)
                 rows.interactions.load(interaction.id, interaction)
+    for row in _by_key(db, "read_handoffs", [(id_,) for id_ in needs.handoffs]):
+        handoff = handoff_of(row)
+        rows.handoffs.load(handoff.id, handoff)
     _load_executions(transaction, rows, needs.executions)
     current = [
         UnitId(id_, execution.units)

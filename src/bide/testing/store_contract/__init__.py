@@ -58,6 +58,11 @@ from bide.testing.store_contract.harness import Driver, Faults, StoreFactory
 from bide.testing.store_contract.invariants import check_invariants
 from bide.testing.store_contract.law import TestAbsentRows, TestExecutionTable, TestInteractionTable
 from bide.testing.store_contract.outcomes import TestCollect, TestUnitDeadline
+from bide.testing.store_contract.publishing import (
+    TestOffer,
+    TestPublish,
+    TestRetiredPublications,
+)
 from bide.testing.store_contract.reading import (
     TestExecutions,
     TestHandle,
@@ -103,13 +108,16 @@ __all__ = [
     "TestKeepLetter",
     "TestLease",
     "TestNotSent",
+    "TestOffer",
     "TestPark",
     "TestPending",
     "TestPoison",
+    "TestPublish",
     "TestRedrive",
     "TestRedrivenKeys",
     "TestRejects",
     "TestReplay",
+    "TestRetiredPublications",
     "TestSegment",
     "TestStream",
     "TestSubmit",

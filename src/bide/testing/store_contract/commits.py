@@ -20,11 +20,13 @@ from bide.engine.moves import (
     Failure,
     Finish,
     GiveBack,
+    HandedOver,
     Handover,
     KeepLetter,
     Move,
     Moved,
     Note,
+    OfferAgain,
     OpenUnit,
     Outcome,
     Park,
@@ -34,6 +36,7 @@ from bide.engine.moves import (
     Retry,
     Sent,
     SettleDispatch,
+    SettleHandoff,
     StoreRejects,
     StoreResults,
     Submitted,
@@ -61,6 +64,7 @@ from bide.testing.store_contract.harness import (
     take_over,
     taking_over,
 )
+from bide.testing.store_contract.publishing import finishing, handed_to, offered, refused
 
 
 class Pair(NamedTuple):
@@ -234,6 +238,23 @@ async def _settle_dispatch(driver: Driver) -> Pair:
     return Pair(move, replace(move, result=Denied("http-404", "Not Found")))
 
 
+async def _publish(driver: Driver) -> Pair:
+    source = (await driver.running()).execution
+    move = finishing(source, handed_to(driver, source))
+    return Pair(move, finishing(source, handed_to(driver, source, body=b"2")))
+
+
+async def _settle_handoff(driver: Driver) -> Pair:
+    claimed = await offered(driver)
+    there = HandedOver(driver.new_id(), duplicate=False)
+    move = SettleHandoff(claimed.id, claimed.fence, there)
+    return Pair(move, replace(move, result=Denied("handoff-invalid", "no such field")))
+
+
+async def _offer_again(driver: Driver) -> Pair:
+    return Pair(OfferAgain((await refused(driver)).id, TENANT), None)
+
+
 async def _note(driver: Driver) -> Pair:
     entry = AuditEntry(driver.new_id(), TENANT, 0, "request", "not-allowed", "bob", "jwt:k1")
     return Pair(Note(entry), None)
@@ -291,6 +312,9 @@ VERBS: dict[str, Verb] = {
     "release": _verb(_release, "made", "made"),
     "assign": _verb(_assign, "made", "taken"),
     "settle a dispatch": _verb(_settle_dispatch, "refused", "refused"),
+    "publish": _verb(_publish, "refused", "refused"),
+    "settle a handoff": _verb(_settle_handoff, "refused", "refused"),
+    "offer again": _verb(_offer_again, "refused"),
     "note": _verb(_note, "made"),
     "keep a letter": _verb(_keep_letter, "made"),
 }
@@ -303,7 +327,7 @@ def told(outcome: Outcome) -> str:
     if isinstance(outcome, Received):
         return "made" if outcome.outcome in {"applied", "buffered"} else str(outcome.outcome)
     return {
-        "Moved": "made", "Settled": "made", "AskedAgain": "made", "Assigned": "made", "Noted": "made", "TakenBy": "taken", "KeyTaken": "key taken", "Refused": "refused",
+        "Moved": "made", "Settled": "made", "Handed": "made", "AskedAgain": "made", "Assigned": "made", "Noted": "made", "TakenBy": "taken", "KeyTaken": "key taken", "Refused": "refused",
         "Mismatch": "mismatch", "Unstorable": "unstorable",
     }[type(outcome).__name__]  # fmt: skip
 

@@ -54,8 +54,10 @@ from bide.model.records import (
     DeadLetter,
     Dispatch,
     Execution,
+    Handoff,
     Interaction,
     JournalFact,
+    Origin,
     Refusal,
     Reject,
     Unit,
@@ -203,6 +205,9 @@ class Dump(NamedTuple):
     dispatches: dict[InteractionId, Dispatch]
     #: By tenant.
     audit: dict[str, list[AuditEntry]]
+    handoffs: dict[ExecutionId, Handoff]
+    #: By the execution that they made.
+    origins: dict[ExecutionId, list[Origin]]
 
     def without_receipts(self) -> "Dump":
         """The same without what a refused completion leaves behind."""
@@ -420,7 +425,7 @@ class Driver:
             {s: n for s, n in (await store.count_by_status(None, None)).items() if n},
             await store.overdue(LIMIT),
             dict(zip(KEYS, await store.correlated(TENANT, KEYS), strict=True)),
-            {}, {},
+            {}, {}, {}, {},
         )  # fmt: skip
         for tenant in tenants:
             dump.audit[tenant] = await store.audit(AuditQuery(tenant, limit=LIMIT))
@@ -442,6 +447,12 @@ class Driver:
         dump.inputs[id] = await store.input_of(tenant, id)
         dump.journal[id] = await store.journal(tenant, id)
         dump.results[id] = await store.results(tenant, id, 0, LIMIT)
+        dump.origins[id] = await store.origins(tenant, id)
+        for handoff in await store.handoffs(tenant, id):
+            whole = await store.handoff(tenant, handoff.id)
+            assert whole is not None
+            assert replace(whole, body=None) == handoff
+            dump.handoffs[handoff.id] = whole
         for unit in await store.units(tenant, id):
             dump.units[unit.id] = unit
             items = await store.askings(tenant, unit.id, 0, LIMIT)

@@ -2,8 +2,14 @@
 
 from bide.engine.settling import has_too_many_missing, taken
 from bide.model.ids import UnitId
-from bide.model.records import Dispatch, Execution, Interaction, Unit
-from bide.model.status import DeadLetterKind, ExecutionStatus, InteractionStatus, UnitStatus
+from bide.model.records import Dispatch, Execution, Handoff, Interaction, Unit
+from bide.model.status import (
+    DeadLetterKind,
+    ExecutionStatus,
+    HandoffStatus,
+    InteractionStatus,
+    UnitStatus,
+)
 from bide.testing.store_contract.harness import Dump
 
 _DUE = {ExecutionStatus.QUEUED, ExecutionStatus.RUNNING, ExecutionStatus.WAIT_RETRY}
@@ -26,6 +32,8 @@ def check_invariants(dump: Dump) -> None:
     counted = [execution.status for execution in dump.executions.values()]
     assert dump.counts == {status: counted.count(status) for status in set(counted)}
     _check_correlations(dump)
+    for handoff in dump.handoffs.values():
+        _check_handoff(handoff, dump)
     mourned = {id for id, one in dump.dead_letters.items() if one.kind is DeadLetterKind.EXECUTION}
     assert mourned == {
         id for id, execution in dump.executions.items() if execution.status in _MOURNED
@@ -81,6 +89,25 @@ def _check_dispatch(interaction: Interaction, unit: Unit, dispatch: Dispatch | N
         assert not dispatch.exhausted
     if status is InteractionStatus.DISPATCHED:
         assert dispatch.dispatched_at is not None
+
+
+def _check_handoff(handoff: Handoff, dump: Dump) -> None:
+    """It is due while it is open, holds its payload until it is admitted, and is told of by who it
+    made.
+    """
+    status = handoff.status
+    assert (handoff.due_at is None) == status.is_terminal
+    assert (handoff.owner is not None) == (status is HandoffStatus.SENDING)
+    assert (handoff.body is None) == (status is HandoffStatus.ADMITTED)
+    assert (handoff.admitted_as is not None) == (status is HandoffStatus.ADMITTED)
+    assert handoff.fence or not handoff.attempts
+    if status is HandoffStatus.REFUSED:
+        assert handoff.error_code is not None
+        assert dump.dead_letters[handoff.id].kind is DeadLetterKind.HANDOFF
+    made = dump.executions.get(handoff.admitted_as) if handoff.admitted_as else None
+    if handoff.target and made is not None:
+        assert (made.tenant, made.pipeline) == (handoff.tenant, handoff.target)
+        assert handoff.execution in [each.source for each in dump.origins[made.id]]
 
 
 def _check_correlations(dump: Dump) -> None:

@@ -31,6 +31,7 @@ from bide.testing.store_contract.harness import (
     redrive_of,
     reject_of,
 )
+from bide.testing.store_contract.publishing import finishing, handed_to
 
 _SCOPE = "orders/decide-1"
 _TRACE = TraceContext(f"00-{1:032x}-{1:016x}-01")
@@ -56,6 +57,10 @@ class Belongings(NamedTuple):
     reject: RejectId
     #: Ended badly, and answered too late.
     failed: InteractionId
+    #: Ended with a publication, and what that has made.
+    publishing: ExecutionId
+    handoff: ExecutionId
+    made: ExecutionId
 
 
 async def furnish(driver: Driver) -> tuple[Belongings, Belongings]:
@@ -89,12 +94,19 @@ async def _furnish(driver: Driver, tenant: str) -> Belongings:
         StoreRejects(execution.id, execution.fence, (reject,)),
         Finish(execution.id, execution.fence, 2, None, 2),
     )
+    source = (await driver.running(tenant=tenant)).execution
+    new = handed_to(driver, source)
+    assert new.admission is not None
+    await driver.one(finishing(source, new))
     early = [_early(driver, CorrelationKey(tenant, key, _SCOPE)) for key in ("kept", "given up")]
     early[1] = replace(early[1], ttl_ms=0)
     await driver.do(*early)
     driver.clock.advance(1)
     await driver.one(ExpireEarly(early[1].key))
-    return Belongings(tenant, parked, answered, execution.id, reject.id, failed)
+    return Belongings(
+        tenant, parked, answered, execution.id, reject.id, failed,
+        source.id, new.id, new.admission.execution,
+    )  # fmt: skip
 
 
 def _early(driver: Driver, key: CorrelationKey) -> AdmitByKey:
@@ -126,6 +138,9 @@ async def by_name(store: Store, tenant: str, of: Belongings) -> dict[str, object
         "audit of": await store.audit(AuditQuery(tenant, of.answered.execution)),
         "dead_letter": await store.dead_letter(tenant, of.failed.execution),
         "reject": await store.reject(tenant, of.reject),
+        "handoffs": await store.handoffs(tenant, of.publishing),
+        "handoff": await store.handoff(tenant, of.handoff),
+        "origins": await store.origins(tenant, of.made),
         "refusals": await store.refusals(tenant, of.answered),
     }
 
