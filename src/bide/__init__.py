@@ -12,6 +12,7 @@ from bide.authoring.context import Context
 from bide.authoring.durations import Duration
 from bide.authoring.many import Many
 from bide.authoring.principal import Principal
+from bide.authoring.publications import Publication, Subscription
 from bide.authoring.retry import Retry
 from bide.authoring.secrets import Secret
 from bide.authoring.steps import step
@@ -97,6 +98,7 @@ __all__ = [
     "PayloadError",
     "Pipeline",
     "Principal",
+    "Publication",
     "QuotaExceeded",
     "Receipt",
     "RejectItem",
@@ -108,6 +110,7 @@ __all__ = [
     "Settings",
     "StoreUnavailable",
     "SubmitConflict",
+    "Subscription",
     "Transaction",
     "TransactionFailed",
     "Transport",

@@ -30,6 +30,7 @@ from bide.planning.compile import check_complete
 from bide.planning.hints import resource_of
 from bide.planning.pipeline import Pipeline, plan_of
 from bide.planning.plan import Plan, PlanAwait
+from bide.planning.publications import check_handoffs
 from bide.runtime.admission import Typed
 from bide.runtime.pending import pending
 from bide.runtime.plans import Plans
@@ -99,6 +100,7 @@ class App:
         for pipeline in (*pipelines, *retired):
             check_complete(plan_of(pipeline))
         _check_names([plan_of(each) for each in pipelines])
+        check_handoffs([plan_of(each) for each in pipelines])
         self._plans = Plans(
             [plan_of(each) for each in pipelines], [plan_of(each) for each in retired]
         )

@@ -179,8 +179,8 @@ class Await(Generic[In_contra, Ans, AOut_co]):
             "via": via,
             "timeout_ms": duration_ms(timeout, f"{what}: timeout"),
             "on_timeout": on_timeout,
-            "idempotent_on": _key(f"{what}: idempotent_on", idempotent_on),
-            "correlate_on": _key(f"{what}: correlate_on", correlate_on),
+            "idempotent_on": key_fields(f"{what}: idempotent_on", idempotent_on),
+            "correlate_on": key_fields(f"{what}: correlate_on", correlate_on),
             "correlate_in": correlate_in,
             "unit_timeout_ms": None
             if unit_timeout is None
@@ -196,7 +196,7 @@ def is_await(value: object) -> TypeIs[Await[Any, Any, Any]]:
     return isinstance(value, Await)
 
 
-def _key(what: str, key: Key | Callable[..., str]) -> tuple[str, ...] | Callable[..., str]:
+def key_fields(what: str, key: Key | Callable[..., str]) -> tuple[str, ...] | Callable[..., str]:
     """Bring a key to one form: the names of fields, or a function."""
     if not isinstance(key, Sequence):
         if callable(key):

@@ -7,15 +7,16 @@ kind of element has a module of its own: `functions`, `boundaries`, `routes`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from bide.authoring.awaits import Await
 from bide.authoring.branches import Branches
 from bide.authoring.many import Many
 from bide.authoring.names import check_id, check_name, id_of_name
+from bide.authoring.publications import Publication, Subscription
 from bide.errors import DefinitionError
 from bide.planning.boundaries import await_at
 from bide.planning.codec import Codec, ManyCodec
@@ -24,12 +25,21 @@ from bide.planning.fingerprint import fingerprint
 from bide.planning.functions import step_at
 from bide.planning.place import Place, label
 from bide.planning.plan import Plan, PlanElement, PlanKeep, PlanRoute, PlanStep
+from bide.planning.publications import points_of, subscriptions_of
 from bide.planning.routes import route_at
 from bide.planning.shapes import step_gives_stream
 from bide.planning.typeforms import generic, type_text
 
+T = TypeVar("T")
 
-def begin(name: object, input: object, renamed: Mapping[str, str]) -> Plan:
+
+def begin(
+    name: object,
+    input: object,
+    renamed: Mapping[str, str],
+    publishes: Publication | Sequence[Publication] = (),
+    subscribes: Subscription[Any] | Sequence[Subscription[Any]] = (),
+) -> Plan:
     """Give the plan of a pipeline that has no step yet: its result is its input."""
     title = check_name("pipeline", name)
     what = f"pipeline '{title}'"
@@ -50,7 +60,19 @@ def begin(name: object, input: object, renamed: Mapping[str, str]) -> Plan:
         output=codec,
         fingerprint=fingerprint(pipeline, "", "MANY" if codec.many else "ONE", codec),
         renamed=MappingProxyType(dict(renamed)),
+        publishes=_several(publishes, Publication, f"{what}: publishes"),
+        subscribes=_several(subscribes, Subscription, f"{what}: subscribes"),
     )
+
+
+def _several(given: T | Sequence[T], kind: type[T], what: str) -> tuple[T, ...]:
+    """One or several of a kind, as several."""
+    several = cast("Sequence[object]", given if isinstance(given, tuple | list) else (given,))
+    for each in several:
+        if not isinstance(each, kind):
+            name = kind.__name__
+            raise DefinitionError(f"{what} is {each!r}; write {name}(...) or a list of them.")
+    return cast("tuple[T, ...]", tuple(several))
 
 
 def with_step(plan: Plan, fn: Callable[..., Any]) -> Plan:
@@ -78,6 +100,8 @@ def check_complete(plan: Plan) -> None:
         raise DefinitionError(
             f"pipeline '{plan.title}' has no step. Add one: .then(<function>) or .wait(<await>)"
         )
+    points_of(plan)
+    subscriptions_of(plan)
     ids = [part.id for part in plan.positions]
     for old, new in plan.renamed.items():
         if new not in ids:

@@ -8,7 +8,7 @@ one fails, is the business of `Calls`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -67,15 +67,23 @@ class Calls(Protocol):
 
 
 async def run(
-    elements: Iterable[PlanStep | PlanAwait | PlanRoute], value: Any, calls: Calls
+    elements: Iterable[PlanStep | PlanAwait | PlanRoute],
+    value: Any,
+    calls: Calls,
+    passed: Callable[[PlanStep, Any], None] | None = None,
 ) -> Ended:
-    """Take a value or a `Stream` through `elements` up to the first await that it meets."""
+    """Take a value or a `Stream` through `elements` up to the first await that it meets.
+
+    `passed` is told what each step gave that was called with the whole of it.
+    """
     for element in elements:
         match element:
             case PlanAwait():
                 return Ended(value, element)
             case PlanStep():
                 value = await _through(element, value, calls)
+                if passed is not None:
+                    passed(element, value)
             case PlanRoute():
                 if isinstance(value, Stream):
                     value = Stream(_routed(element, value.pages, calls))
@@ -85,6 +93,8 @@ async def run(
                     return Ended(value, branch)
                 if isinstance(branch, PlanStep):
                     value = await _through(branch, value, calls)
+                    if passed is not None:
+                        passed(branch, value)
     return Ended(value, None)
 
 

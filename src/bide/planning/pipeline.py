@@ -7,15 +7,16 @@ The overloads say to the type checkers what `bide.planning.shapes` says at run t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Concatenate, Final, Generic, overload
+from typing import Any, Concatenate, Final, Generic, TypeAlias, overload
 
 from typing_extensions import TypeForm, TypeVar
 
 from bide.authoring.awaits import Await
 from bide.authoring.branches import Branches, is_branches
 from bide.authoring.many import Many
+from bide.authoring.publications import Publication, Subscription, Unmapped
 from bide.planning import compile as compiler
 from bide.planning.plan import Plan
 
@@ -24,6 +25,8 @@ B = TypeVar("B")
 C = TypeVar("C")
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
+
+Subscribed: TypeAlias = Subscription[A] | Subscription[Unmapped]
 
 _NOTHING: Final[Mapping[type, object]] = MappingProxyType({})
 _NONE_RENAMED: Final[Mapping[str, str]] = MappingProxyType({})
@@ -36,6 +39,8 @@ class Pipeline(Generic[In_contra, Out_co]):
         name: what people call it; its slug is the id in stores, URLs and on the command line.
         input: the type that it takes; `Many[T]` for a stream.
         renamed: ids that awaits had while executions parked there, and the ids they have now.
+        publishes: what it hands to pipelines that subscribe to it, at its end or behind a step.
+        subscribes: the publications that it makes executions of, each by way of its mapper.
     """
 
     __slots__ = ("_plan",)
@@ -48,8 +53,10 @@ class Pipeline(Generic[In_contra, Out_co]):
         input: TypeForm[A],
         *,
         renamed: Mapping[str, str] = _NONE_RENAMED,
+        publishes: Publication | Sequence[Publication] = (),
+        subscribes: Subscribed[A] | Sequence[Subscribed[A]] = (),
     ) -> None:
-        self._plan = compiler.begin(name, input, renamed)
+        self._plan = compiler.begin(name, input, renamed, publishes, subscribes)
 
     @property
     def name(self) -> str:

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from bide.authoring.answers import Collect
 from bide.authoring.awaits import Await
+from bide.authoring.publications import Publication, Subscription
 from bide.authoring.retry import Retry
 from bide.authoring.transports import Transport
 from bide.errors import PayloadError
@@ -158,6 +159,9 @@ class Plan:
     elements: tuple[PlanElement, ...] = ()
     #: Old ids of boundaries, and the ids that they have now.
     renamed: Mapping[str, str]
+    #: As the author wrote them; `bide.planning.publications` says what they come to.
+    publishes: tuple[Publication, ...] = ()
+    subscribes: tuple[Subscription[Any], ...] = ()
 
     @cached_property
     def positions(self) -> tuple[PlanStep | PlanAwait, ...]:

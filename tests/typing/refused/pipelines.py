@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from bide import Await, Inbox, Pipeline, branch
+from bide import Await, Inbox, Pipeline, Publication, Subscription, branch
 
 
 class Order(BaseModel):
@@ -64,3 +64,7 @@ Await(
     timeout="1d",
     on_timeout=lambda checked: Done(outcome=str(checked.number)),  # refused: mypy
 )
+# A mapper that gives another type than the pipeline takes.
+Pipeline("done", Done, subscribes=Subscription("checked", mapper=check))  # refused
+# A publication without a key.
+Publication("checked")  # refused
