@@ -13,13 +13,16 @@ from bide.web.app import create_asgi
 from bide.web.guard import Identify
 from bide.web.routing import Served
 from tests.web.expect import Connect, Ended, Park
-from tests.web.flows import echo, numbers, orders, picks, refusals
+from tests.web.flows import echo, notes, numbers, orders, picks, readers, refusals
 
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
     """An app that runs, on a store of its own."""
-    app = App(orders, numbers, refusals, picks, echo, store="memory://", settings=Settings())
+    app = App(
+        orders, numbers, refusals, picks, echo, notes, readers,
+        store="memory://", settings=Settings(),
+    )  # fmt: skip
     async with app.running():
         yield app
 

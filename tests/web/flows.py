@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Tag
 
-from bide import Await, Inbox, NonRetryable, Pipeline, RejectItem
+from bide import Await, Inbox, NonRetryable, Pipeline, Publication, RejectItem, Subscription
 
 
 class Order(BaseModel):
@@ -51,9 +51,20 @@ def no_thirds(number: int) -> int:
     return number
 
 
+class Note(BaseModel):
+    key: str
+    note: str
+
+
+def note(value: Note) -> Note:
+    return value
+
+
 decide = Await("Approve Order", Order, Decision, via=Inbox(group="kitchen"), timeout="30m")
 orders = Pipeline("orders", Order).wait(decide).then(outcome)
 numbers = Pipeline("numbers", int).then(count)
 refusals = Pipeline("refusals", str).then(refuse)
 picks = Pipeline("picks", int).then(upto).then(no_thirds)
 echo = Pipeline("echo", Any).then(same)
+notes = Pipeline("notes", Note, publishes=Publication("noted", idempotent_on="key")).then(note)
+readers = Pipeline("readers", Note, subscribes=Subscription("noted")).then(note)

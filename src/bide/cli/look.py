@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.text import Text
@@ -30,7 +30,9 @@ from bide.runtime.views import (
     DeadLetterView,
     DispatchView,
     ExecutionView,
+    HandoffView,
     InteractionView,
+    Lineage,
     PipelineView,
     RejectView,
     TimelineEntry,
@@ -116,28 +118,33 @@ def show(
 
     async def look(
         service: Service,
-    ) -> tuple[ExecutionView, list[UnitView], list[InteractionView], list[TimelineEntry], Any]:
+    ) -> tuple[_Life, Any]:
         view = found(await service.execution(tenant, execution), "execution", execution, tenant)
-        units, asked, timeline = await asyncio.gather(
-            service.units(tenant, execution),
-            service.pending(tenant, execution_id=execution, limit=_UNANSWERED),
-            service.timeline(tenant, execution),
+        life = _Life(
+            view,
+            *await asyncio.gather(
+                service.lineage(tenant, execution),
+                service.units(tenant, execution),
+                service.pending(tenant, execution_id=execution, limit=_UNANSWERED),
+                service.timeline(tenant, execution),
+            ),
         )
-        return view, units, asked, timeline, await result_of(service, view)
+        return life, await result_of(service, view)
 
-    view, units, asked, timeline, result = with_service(target, look)
+    life, result = with_service(target, look)
     if json:
         output.print_json(
             {
-                **rendering.execution_detail(view),
-                "units": [rendering.unit(unit) for unit in units],
-                "pending": [rendering.interaction(each) for each in asked],
-                "timeline": [rendering.timeline_entry(entry) for entry in timeline],
+                **rendering.execution_detail(life.view),
+                "lineage": rendering.lineage(life.lineage),
+                "units": [rendering.unit(unit) for unit in life.units],
+                "pending": [rendering.interaction(each) for each in life.asked],
+                "timeline": [rendering.timeline_entry(entry) for entry in life.timeline],
                 "result": result,
             }
         )
         return
-    _show(view, units, asked, timeline, result)
+    _show(life, result)
 
 
 def pipelines(app: AppOption = None, store: StoreOption = None, json: JsonOption = False) -> None:
@@ -226,7 +233,9 @@ def dead_letters(
     tenant: TenantOption = DEFAULT_TENANT,
     json: JsonOption = False,
 ) -> None:
-    """List executions that did not succeed and answers that nobody asked for, newest first."""
+    """List executions that did not succeed, answers that nobody asked for, and publications that
+    were not taken, newest first.
+    """
     target = Target(app, store, tenant, json)
     if rejects:
         _list_rejects(target, pipeline, before, limit)
@@ -285,13 +294,16 @@ def dead_letter(
         ("execution", view.execution_id),
         ("pipeline", view.pipeline),
         ("status", output.status(view.status) if view.status else None),
-        ("correlation", view.correlation_id),
+        ("key" if view.kind == "handoff" else "correlation", view.correlation_id),
         ("code", view.code),
         ("message", view.message),
         ("step", view.step_id),
         ("attempts", str(view.attempts)),
         ("actor", view.actor),
-        ("answer", None if view.payload is None else output.short_json(view.payload, 2_000)),
+        (
+            "published" if view.kind == "handoff" else "answer",
+            None if view.payload is None else output.short_json(view.payload, 2_000),
+        ),
         ("when", output.when(view.created_at_ms)),
     )
     if view.execution_id is not None:
@@ -399,14 +411,26 @@ def print_execution(view: ExecutionView, result: Any) -> None:
     )
 
 
-def _show(
-    view: ExecutionView,
-    units: list[UnitView],
-    asked: list[InteractionView],
-    timeline: list[TimelineEntry],
-    result: Any,
-) -> None:
+class _Life(NamedTuple):
+    """What there is to see of an execution."""
+
+    view: ExecutionView
+    lineage: Lineage
+    units: list[UnitView]
+    asked: list[InteractionView]
+    timeline: list[TimelineEntry]
+
+
+def _show(life: _Life, result: Any) -> None:
+    view, lineage, units, asked, timeline = life
     print_execution(view, result)
+    for origin in lineage.made_of:
+        output.say(
+            output.text(f"made of {origin.publication} {origin.key}")
+            + output.text(f", published by {origin.execution_id} of {origin.pipeline}", "dim")
+        )
+    for handoff in lineage.published:
+        output.say(output.text(_handoff(handoff)))
     console = output.people()
     if units:
         console.print()
@@ -500,6 +524,16 @@ def _question(view: InteractionView, now: int) -> Text:
         "\n  ",
         output.text(output.short_json(view.request, 400)),
     )
+
+
+def _handoff(view: HandoffView) -> str:
+    """Where a publication stands, in a line."""
+    line = f"published {view.publication} {view.key}: {view.status}"
+    to = f" by {view.target}" if view.target else ""
+    if view.execution_id is not None:
+        return f"{line}{to} as {view.execution_id}{', which was there' if view.duplicate else ''}"
+    tries = f" after {view.attempts} tries" if view.attempts else ""
+    return f"{line}{to}{tries}{f': {one_line(view.error)}' if view.error else ''}"
 
 
 def _sending(dispatch: DispatchView, now: int) -> str:

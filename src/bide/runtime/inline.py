@@ -43,6 +43,12 @@ async def run_inline(plan: Plan, value: Any, resources: Mapping[ResourceKey, obj
             " in memory.\n"
             "  Run it durably:   async with App(pipeline).running() as app: await app.submit(...)"
         )
+    if plan.publishes:
+        raise DefinitionError(
+            f"pipeline {plan.title!r} publishes {plan.publishes[0].name!r}, and nobody takes it in"
+            " memory.\n"
+            "  Run it durably:   async with App(pipeline).running() as app: await app.submit(...)"
+        )
     missing = plan.resources - {Context, *resources}
     if missing:
         names = ", ".join(sorted(str(getattr(each, "__name__", each)) for each in missing))

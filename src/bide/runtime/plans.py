@@ -1,7 +1,7 @@
 """The plans that one process can run, and what its segments are made of."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,12 @@ from bide.errors import UnknownPipeline
 from bide.model.records import StoredBoundary
 from bide.planning.fitting import boundaries_of, misfit, place_of
 from bide.planning.plan import Plan, PlanAwait, PlanRoute, PlanStep
+from bide.planning.publications import (
+    PlanSubscription,
+    Points,
+    points_of,
+    subscriptions_of,
+)
 from bide.spi.telemetry import UNNAMED, AwaitNames
 
 Element = PlanStep | PlanAwait | PlanRoute
@@ -23,6 +29,8 @@ class Stretch:
     #: The await whose answers it starts from; None at the start of the pipeline.
     base: PlanAwait | None
     fingerprint: str
+    #: Where its pipeline publishes.
+    points: Points = field(default_factory=dict[int | None, Any])
 
     @cached_property
     def is_plain(self) -> bool:
@@ -75,6 +83,10 @@ class Plans:
         for plan in self.versions:
             for stretch in _stretches(plan):
                 self._stretches.setdefault(stretch.fingerprint, stretch)
+        self._subscribers: dict[str, list[tuple[Plan, PlanSubscription]]] = {}
+        for plan in plans:
+            for each in subscriptions_of(plan):
+                self._subscribers.setdefault(each.publication, []).append((plan, each))
         #: Fingerprints of other deployments that surely do not fit, and why.
         self._misfits: dict[str, str] = {}
 
@@ -92,6 +104,10 @@ class Plans:
     def stretch(self, fingerprint: str) -> Stretch:
         """The stretch of a claimed execution."""
         return self._stretches[fingerprint]
+
+    def subscribers(self, publication: str) -> Sequence[tuple[Plan, PlanSubscription]]:
+        """The pipelines that make executions of a publication."""
+        return self._subscribers.get(publication, ())
 
     # --- what other deployments have stored ---------------------------------------------------
 
@@ -221,9 +237,10 @@ class Plans:
 
 
 def _stretches(plan: Plan) -> Iterator[Stretch]:
-    yield Stretch(plan, plan.elements, None, plan.fingerprint)
+    points = points_of(plan)
+    yield Stretch(plan, plan.elements, None, plan.fingerprint, points)
     for index, element in enumerate(plan.elements):
         rest = plan.elements[index + 1 :]
         for part in element.branches if isinstance(element, PlanRoute) else (element,):
             if isinstance(part, PlanAwait):
-                yield Stretch(plan, rest, part, part.fingerprint)
+                yield Stretch(plan, rest, part, part.fingerprint, points)

@@ -20,6 +20,7 @@ from bide.runtime.door import Door
 from bide.runtime.health import Backlogs, Health
 from bide.runtime.plans import Plans
 from bide.runtime.pool import StepPool
+from bide.runtime.publishing import Publisher
 from bide.runtime.segment.tools import Tools
 from bide.runtime.segment.transacting import Transactions
 from bide.runtime.service import Service
@@ -79,6 +80,7 @@ class Runtime:
             meter=telemetry.meter,
         )
         new_id = new_id or ExecutionIds()
+        self._publisher = Publisher(plans, settings, new_id)
         self.deploys = Deploys(store, plans, settings)
         self.admission = Admission(
             store,
@@ -100,7 +102,7 @@ class Runtime:
         self.service = Service(
             store, self.committer, self.watch, plans, self.admission, settings, new_id,
             self.health.checks, self.deploys, tokens, self._metrics,
-            telemetry.tracing,
+            telemetry.tracing, self._publisher,
         )  # fmt: skip
         self._pool = StepPool(settings.step_threads)
         self._stack = AsyncExitStack()
@@ -200,7 +202,13 @@ class Runtime:
             else None
         )
         tools = Tools(
-            self.store, self._pool, self.settings, self._clock, opened, transactions=transactions
+            self.store,
+            self._pool,
+            self.settings,
+            self._clock,
+            opened,
+            self._publisher,
+            transactions=transactions,
         )
         names = [self.plans.get(name).pipeline for name in pipelines]
         name = worker_name()

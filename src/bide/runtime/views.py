@@ -141,12 +141,59 @@ class TimelineEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OriginView:
+    """A publication that an execution was made of."""
+
+    #: Of who published; in another deployment, its execution there.
+    execution_id: str
+    pipeline: str
+    publication: str
+    key: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffView:
+    """One publication of an execution, on its way to one target."""
+
+    handoff_id: str
+    publication: str
+    key: str
+    #: `waiting`, `sending`, `admitted` or `refused`.
+    status: str
+    #: The pipeline that takes it; None: another deployment does.
+    target: str | None
+    #: The target's execution, once it is admitted.
+    execution_id: str | None
+    #: An equal publication had been admitted before.
+    duplicate: bool
+    #: Tries so far; a target of the same store needs none.
+    attempts: int
+    #: When it is tried next; None while it is tried, and when it is not tried any more.
+    next_attempt_ms: int | None
+    #: What came of the last try that did not succeed, or why it was refused.
+    error: str | None
+    created_at_ms: int
+    updated_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """What an execution was made of, and what it has led to in other pipelines."""
+
+    made_of: list[OriginView]
+    published: list[HandoffView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterView:
-    """Why an execution did not succeed, or what became of an answer that nobody asked for."""
+    """Why an execution did not succeed, an answer was asked for by nobody, or a publication was not
+    taken.
+    """
 
     dead_letter_id: str
-    kind: Literal["execution", "completion"]
-    #: None for an answer that never met an execution, and so is the status.
+    kind: Literal["execution", "completion", "handoff"]
+    #: None for an answer that never met an execution; only an execution has a status.
     execution_id: str | None
     pipeline: str
     status: ExecutionStatus | None
@@ -155,7 +202,8 @@ class DeadLetterView:
     step_id: str | None
     attempts: int
     created_at_ms: int
-    #: Of an answer: the key that it named, the answer itself, and who sent it.
+    #: Of an answer: the key that it named, the answer itself, and who sent it; of a publication: its
+    #: key, and what was published.
     correlation_id: str | None = None
     payload: Any = None
     actor: str | None = None

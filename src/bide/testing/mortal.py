@@ -14,8 +14,10 @@ from typing import Any, TypeVar, cast
 from bide.engine.dispatching import DispatchOffer
 from bide.engine.fold import Transacted
 from bide.engine.moves import Claimed, Handover, Mismatch, Move, Refused, ToSend
+from bide.engine.publishing import HandoffOffer
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
+from bide.model.records import Handoff
 from bide.spi.store import LeaseKey, Store
 from bide.spi.transactions import Bounds, OpenTransaction, Transactional
 
@@ -46,7 +48,7 @@ class Fate:
             Died: the process dies here.
         """
 
-    async def claimed(self, kind: type[Claimed | ToSend]) -> None:
+    async def claimed(self, kind: type[Claimed | ToSend | Handoff]) -> None:
         """Called once a claim is durable that brought something.
 
         Raises:
@@ -141,6 +143,13 @@ class Mortal:
             claimed = await self._store.claim_dispatches(offer)
             if claimed:
                 await self._fate.claimed(ToSend)
+            return claimed
+
+    async def claim_handoffs(self, offer: HandoffOffer) -> list[Handoff]:
+        async with self._living():
+            claimed = await self._store.claim_handoffs(offer)
+            if claimed:
+                await self._fate.claimed(Handoff)
             return claimed
 
 

@@ -26,6 +26,7 @@ from bide.web.schemas import (
     HolderBody,
     InteractionBody,
     InteractionList,
+    LineageBody,
     PipelineBody,
     PipelineList,
     ReceiptBody,
@@ -108,6 +109,11 @@ async def _timeline(call: Call) -> Response:
 async def _units(call: Call) -> Response:
     views = await call.service.units(call.tenant, await _known(call))
     return rendering.response(UnitList(items=[rendering.unit(view) for view in views]))
+
+
+async def _lineage(call: Call) -> Response:
+    view = await call.service.lineage(call.tenant, await _known(call))
+    return rendering.response(rendering.lineage(view))
 
 
 async def _cancel(call: Call) -> Response:
@@ -476,6 +482,15 @@ OPERATIONS: Final = (
         problems=("not-found",),
     ),
     Operation(
+        method="GET",
+        path=f"{_EXECUTION}/lineage",
+        handle=_lineage,
+        summary="The publications that an execution was made of, and those that it has made",
+        tag="executions",
+        responses=((200, LineageBody, JSON),),
+        problems=("not-found",),
+    ),
+    Operation(
         method="POST",
         path=f"{_EXECUTION}/cancel",
         handle=_cancel,
@@ -637,7 +652,7 @@ OPERATIONS: Final = (
     _redriving(
         f"{_PREFIX}/dead-letters/{{deadLetterId}}",
         _redrive_dead_letter,
-        "Do the execution of a dead letter again",
+        "Do the execution of a dead letter again, or offer its publication once more",
         "dead-letters",
     ),
     Operation(

@@ -17,7 +17,9 @@ from bide.runtime.views import (
     DeadLetterView,
     DispatchView,
     ExecutionView,
+    HandoffView,
     InteractionView,
+    Lineage,
     PipelineView,
     RejectView,
     Reply,
@@ -33,8 +35,10 @@ from bide.web.schemas import (
     ExecutionBody,
     ExecutionDetail,
     ExecutionStatusName,
+    HandoffBody,
     HeldBody,
     InteractionBody,
+    LineageBody,
     PipelineBody,
     ReceiptBody,
     RejectBody,
@@ -210,6 +214,41 @@ def timeline_entry(entry: TimelineEntry) -> TimelineBody:
         "what": entry.what,
         "unitId": entry.unit_id,
         "detail": entry.detail,
+    }
+
+
+def lineage(view: Lineage) -> LineageBody:
+    """What an execution was made of, and what it has led to."""
+    return {
+        "madeOf": [
+            {
+                "executionId": each.execution_id,
+                "pipeline": each.pipeline,
+                "publication": each.publication,
+                "key": each.key,
+                "atEpochMs": each.at_ms,
+            }
+            for each in view.made_of
+        ],
+        "published": [handoff(each) for each in view.published],
+    }
+
+
+def handoff(view: HandoffView) -> HandoffBody:
+    """One publication, on its way to one target."""
+    return {
+        "handoffId": view.handoff_id,
+        "publication": view.publication,
+        "key": view.key,
+        "status": view.status,
+        "target": view.target,
+        "executionId": view.execution_id,
+        "duplicate": view.duplicate,
+        "attempts": view.attempts,
+        "nextAttemptEpochMs": view.next_attempt_ms,
+        "error": view.error,
+        "createdAtEpochMs": view.created_at_ms,
+        "updatedAtEpochMs": view.updated_at_ms,
     }
 
 

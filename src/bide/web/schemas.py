@@ -265,11 +265,47 @@ class TimelineBody(TypedDict):
     detail: str | None
 
 
+class OriginBody(TypedDict):
+    """A publication that an execution was made of."""
+
+    executionId: str
+    pipeline: str
+    publication: str
+    key: str
+    atEpochMs: int
+
+
+class HandoffBody(TypedDict):
+    """One publication of an execution, on its way to one target."""
+
+    handoffId: str
+    publication: str
+    key: str
+    status: str
+    target: str | None
+    executionId: str | None
+    duplicate: bool
+    attempts: int
+    nextAttemptEpochMs: int | None
+    error: str | None
+    createdAtEpochMs: int
+    updatedAtEpochMs: int
+
+
+class LineageBody(TypedDict):
+    """What an execution was made of, and what it has led to in other pipelines."""
+
+    madeOf: list[OriginBody]
+    published: list[HandoffBody]
+
+
 class DeadLetterBody(TypedDict):
-    """Why an execution did not succeed, or what became of an answer that nobody asked for."""
+    """Why an execution did not succeed, an answer was asked for by nobody, or a publication was not
+    taken.
+    """
 
     deadLetterId: str
-    kind: Literal["execution", "completion"]
+    kind: Literal["execution", "completion", "handoff"]
     executionId: str | None
     pipeline: str
     status: ExecutionStatusName | None

@@ -1,5 +1,6 @@
 """What a segment starts from, and the moves that it ends in."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from bide.authoring.answers import Answered, Missing
@@ -9,9 +10,11 @@ from bide.engine.moves import (
     Fail,
     Finish,
     Move,
+    NewHandoff,
     NewInteraction,
     Outcome,
     Park,
+    Publishing,
 )
 from bide.engine.settling import missing_because, taken
 from bide.errors import (
@@ -148,6 +151,12 @@ def finish_of(execution: Execution, stretch: Stretch, value: Any, settings: Sett
     return Finish(execution.id, execution.fence, last_position(stretch), result)
 
 
+def publishing(move: Publishing, handoffs: Iterable[NewHandoff]) -> Publishing:
+    """The move with what its segment has published."""
+    published = tuple(handoffs)
+    return replace(move, handoffs=published) if published else move
+
+
 def last_position(stretch: Stretch) -> int:
     """The position after the plan's last step."""
     return len(stretch.plan.step_names)
@@ -187,7 +196,15 @@ def traced(move: Move, trace: Traced) -> Move:
 
 
 def within(move: Move, trace: Traced) -> Move:
-    """Let what a segment asks for go on in the segment's trace."""
-    if trace is UNTRACED or not isinstance(move, Park):
+    """Let what a segment asks for and publishes go on in the segment's trace."""
+    if trace is UNTRACED or not isinstance(move, Publishing):
         return move
-    return replace(move, trace=trace.context)
+    if move.handoffs:
+        move = replace(move, handoffs=tuple(_traced(each, trace) for each in move.handoffs))
+    return replace(move, trace=trace.context) if isinstance(move, Park) else move
+
+
+def _traced(handoff: NewHandoff, trace: Traced) -> NewHandoff:
+    if handoff.admission is None:
+        return handoff
+    return replace(handoff, admission=replace(handoff.admission, trace=trace.context))

@@ -10,10 +10,11 @@ from bide.authoring.context import entered
 from bide.engine.moves import (
     Claimed,
     Move,
+    NewHandoff,
 )
 from bide.planning.plan import PlanAwait, PlanRoute, PlanStep
 from bide.runtime.plans import Stretch
-from bide.runtime.segment.ends import finish_of, park_of, start_value
+from bide.runtime.segment.ends import finish_of, park_of, publishing, start_value
 from bide.runtime.segment.failing import Abandoned, Again, StepFailed, failed
 from bide.runtime.segment.tools import Tools, attempt_of, limit_of, prepared
 
@@ -38,6 +39,7 @@ class PlainSegment:
         self._value: Any = None
         self._attempt: int | None = None
         self._step: PlanStep | None = None
+        self._published: list[NewHandoff] = []
         self._is_over = False
         self.ends_at: float | None = None
 
@@ -71,16 +73,31 @@ class PlainSegment:
             assert self._body is not None
             self._value = start_value(self._stretch, self._body)
             self._index = 0
+            if self._stretch.points and self._stretch.base is not None:
+                self._publish(self._stretch.base.position)
         while self._index < len(elements):
             element = elements[self._index]
             part = element.select(self._value) if isinstance(element, PlanRoute) else element
             if isinstance(part, PlanAwait):
-                return park_of(self.execution, part, self._value, self._tools.settings)
+                parked = park_of(self.execution, part, self._value, self._tools.settings)
+                return publishing(parked, self._published)
             if isinstance(part, PlanStep):
                 self._value = self._call(part)
                 self._attempt = None
+                if self._stretch.points:
+                    self._publish(part.position)
             self._index += 1
-        return finish_of(self.execution, self._stretch, self._value, self._tools.settings)
+        if self._stretch.points:
+            self._publish(None)
+        finished = finish_of(self.execution, self._stretch, self._value, self._tools.settings)
+        return publishing(finished, self._published)
+
+    def _publish(self, position: int | None) -> None:
+        """Take down what is published behind a position; it goes out with the segment's end."""
+        publications = self._stretch.points.get(position)
+        if publications is not None:
+            publisher = self._tools.publisher
+            self._published += publisher.handoffs(self.execution, publications, self._value)
 
     def _call(self, step: PlanStep) -> Any:
         attempt = self._attempt or attempt_of(self.execution, step)

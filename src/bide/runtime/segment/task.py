@@ -9,6 +9,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing
+from itertools import chain
 from typing import Any, Self
 
 from bide.engine.moves import (
@@ -19,7 +20,9 @@ from bide.engine.moves import (
     Mismatch,
     Move,
     Moved,
+    NewHandoff,
     OpenUnit,
+    Publishing,
     StoreRejects,
     StoreResults,
     TakeOver,
@@ -48,6 +51,7 @@ from bide.runtime.segment.ends import (
     interaction_of,
     last_position,
     park_of,
+    publishing,
     start_value,
     starts_midway,
     stream_boundary_of,
@@ -77,6 +81,8 @@ class SegmentTask:
         self._tools = tools
         self._commit = commit
         self._commit_apart = commit_apart
+        #: By the position that it was published behind.
+        self._published: dict[int | None, list[NewHandoff]] = {}
         self._calls = HoppingCalls(self.execution, tools, self._reject)
 
     async def run(self) -> Move | Made | None:
@@ -106,9 +112,12 @@ class SegmentTask:
             elements, start = self._midway()
         else:
             elements, start = self._stretch.elements, self._start()
+        passed = self._passed if self._stretch.points else None
+        if self._stretch.base is not None and not starts_midway(self.execution):
+            self._publish(self._stretch.base.position, start)
         while True:
-            ended = await flow.run(elements, start, self._calls)
-            move = await self._end_of(ended)
+            ended = await flow.run(elements, start, self._calls, passed)
+            move = publishing(await self._end_of(ended), chain(*self._published.values()))
             transaction = self._calls.transaction
             if transaction is None or not transaction.has_begun:
                 return move
@@ -134,11 +143,12 @@ class SegmentTask:
             return failed_end(self.execution, boundary, outcome.execution)
         return Made(move, outcome)
 
-    async def _end_of(self, ended: Ended) -> Move:
+    async def _end_of(self, ended: Ended) -> Publishing:
         """The move that a segment ends in, once what is left of it is stored."""
         boundary, value = ended.boundary, ended.value
         if not isinstance(value, Stream):
             if boundary is None:
+                self._publish(None, value)
                 return finish_of(self.execution, self._stretch, value, self._tools.settings)
             return park_of(self.execution, boundary, value, self._tools.settings)
         async with aclosing(_closable(value.pages)) as pages:
@@ -148,6 +158,17 @@ class SegmentTask:
                 return await self._fill_unit(boundary, pages)
             items = await self._gather(pages)
             return park_of(self.execution, boundary, items, self._tools.settings)
+
+    def _passed(self, step: PlanStep, value: Any) -> None:
+        self._publish(step.position, value)
+
+    def _publish(self, position: int | None, value: Any) -> None:
+        """Take down what is published behind a position; it goes out with the segment's end."""
+        publications = self._stretch.points.get(position)
+        if publications is not None:
+            publisher = self._tools.publisher
+            made = publisher.handoffs(self.execution, publications, value)
+            self._published[position] = made  # again, where a last step is called again
 
     async def _take_over(self, unit: Unit) -> Move:
         """Fill the unit of a redriven execution from the old one; the last batch is the end."""
@@ -247,7 +268,7 @@ class SegmentTask:
             guard_items(len(items), bound, "input")
         return items
 
-    async def _store_results(self, pages: AsyncIterator[Page]) -> Move:
+    async def _store_results(self, pages: AsyncIterator[Page]) -> Finish:
         count, encode = 0, self._stretch.plan.output.item.encode
         async with _OneAhead(self._made) as commits:
             async for page in pages:
@@ -262,7 +283,7 @@ class SegmentTask:
             self.execution.id, self.execution.fence, last_position(self._stretch), None, count
         )
 
-    async def _fill_unit(self, boundary: PlanAwait, pages: AsyncIterator[Page]) -> Move:
+    async def _fill_unit(self, boundary: PlanAwait, pages: AsyncIterator[Page]) -> CloseUnit:
         execution, fence = self.execution.id, self.execution.fence
         reopened = self._claimed.reopened
         if reopened is None:

@@ -21,6 +21,7 @@ from bide.model.records import Execution
 from bide.planning.hints import ResourceKey
 from bide.planning.plan import PlanStep
 from bide.runtime.pool import StepPool
+from bide.runtime.publishing import Publisher
 from bide.runtime.segment.transacting import Transactions
 from bide.settings import Settings
 from bide.spi.clock import Clock
@@ -38,6 +39,8 @@ class Tools(NamedTuple):
     settings: Settings
     clock: Clock
     resources: Mapping[ResourceKey, object]
+    #: Makes of what is published what the segment's end writes.
+    publisher: Publisher
     #: The segment as a trace has it.
     trace: Traced = UNTRACED
     #: What transactional steps write in; None over a store that has no SQL.

@@ -8,9 +8,10 @@ tenant sees only its own rows: another tenant's look exactly like absent ones.
 from bide.runtime.service.executions import Executions
 from bide.runtime.service.history import History
 from bide.runtime.service.inbox import Interactions
+from bide.runtime.service.lineage import Lineages
 from bide.runtime.service.operating import Operating
 from bide.runtime.service.redriving import Redriving
 
 
-class Service(Executions, Redriving, History, Interactions, Operating):
+class Service(Executions, Redriving, History, Lineages, Interactions, Operating):
     """The operations of one running app."""

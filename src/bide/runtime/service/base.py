@@ -33,6 +33,7 @@ from bide.runtime.admission import Admission
 from bide.runtime.committer import Committer
 from bide.runtime.deploys import Deploys
 from bide.runtime.plans import Plans
+from bide.runtime.publishing import Publisher
 from bide.runtime.quota import Quota
 from bide.runtime.views import (
     Check,
@@ -68,6 +69,7 @@ class Operations:
         tokens: TokenDesk,
         metrics: Callable[[], Awaitable[tuple[bytes, str] | None]],
         tracing: Tracing,
+        publisher: Publisher,
     ) -> None:
         self.settings = settings
         self._store = store
@@ -81,6 +83,7 @@ class Operations:
         self.tracing = tracing
         self._deploys = deploys
         self._tokens = tokens
+        self._publisher = publisher
         self._quota = Quota(store, settings.tenant_open_max)
 
     @property

@@ -1,10 +1,15 @@
 """Dead letters and rejects, and driving again what they tell of."""
 
+from collections.abc import Mapping
+from typing import Literal
+
 from bide.authoring.transports import Inbox
 from bide.engine.moves import (
     AskAgain,
     AskedAgain,
+    Handed,
     KeyTaken,
+    OfferAgain,
     Redrive,
     Refused,
 )
@@ -25,9 +30,10 @@ from bide.model.ids import (
     parse_reject,
 )
 from bide.model.records import DeadLetter, Reject, Unit, replace
-from bide.model.status import DeadLetterKind
+from bide.model.status import DeadLetterKind, HandoffStatus
 from bide.planning import canonical
 from bide.planning.plan import Plan
+from bide.runtime.publishing import NotTaken
 from bide.runtime.service.base import Operations, submission_of
 from bide.runtime.views import (
     DeadLetterView,
@@ -97,7 +103,9 @@ class Redriving(Operations):
 
         Args:
             tenant: whose it is.
-            id: of the execution (its dead letter has the same) or of the reject.
+            id: of the execution (its dead letter has the same), of the reject, or of a publication
+                that its target has refused, which is then offered once more; what is given is the
+                target's execution, or where that is another deployment's, the one that published.
             from_await: from its failed await, else the last one passed, with the answers that are
                 there; otherwise from the start, with the stored input.
             again: make another one where it was redriven before; otherwise that one is given.
@@ -109,7 +117,9 @@ class Redriving(Operations):
         """
         if parse_reject(id) is not None:
             return await self._redrive_reject(tenant, id, caller, again=again)
-        source = await self._existing(tenant, id)
+        source = await self._find(tenant, id)
+        if source is None:
+            return await self._offer_again(tenant, id, caller)
         refused = check_redrivable(source)
         unit: Unit | Refused | None = None
         if from_await:
@@ -173,6 +183,32 @@ class Redriving(Operations):
         [view] = await self._interaction_views([again])
         return view
 
+    async def _offer_again(self, tenant: str, id: str, caller: Caller | None) -> Submission:
+        """Offer a publication once more that its target has refused."""
+        id_ = parse_execution(id)
+        handoff = await self._store.handoff(tenant, id_) if id_ else None
+        if id_ is None or handoff is None:
+            raise UnknownExecution(f"there is no execution {id!r}")
+        try:
+            refused = handoff.status is HandoffStatus.REFUSED
+            admission = self._publisher.again(handoff) if handoff.target and refused else None
+        except NotTaken as error:
+            raise NotRedrivable(f"publication {id}: {error.code}: {error}") from error
+        outcome = await self._committer.commit(
+            OfferAgain(id_, tenant, admission, audit=self._signed(caller))
+        )
+        if not isinstance(outcome, Handed):
+            why = getattr(outcome, "reason", None) or str(outcome)
+            raise NotRedrivable(f"publication {id}: {why}")
+        now = outcome.handoff
+        if now.status is HandoffStatus.REFUSED:
+            raise NotRedrivable(f"publication {id}: {now.error_code}: {now.error}")
+        return Submission(
+            execution_id=format_execution(now.admitted_as or now.execution),
+            duplicate=now.duplicate,
+            submitted_at_ms=now.updated_at,
+        )
+
     async def _redrive_reject(
         self, tenant: str, id: str, caller: Caller | None, *, again: bool
     ) -> Submission:
@@ -218,10 +254,17 @@ class Redriving(Operations):
         return await self._store.reject(tenant, id_) if id_ else None
 
 
+_KINDS: Mapping[DeadLetterKind, Literal["execution", "completion", "handoff"]] = {
+    DeadLetterKind.EXECUTION: "execution",
+    DeadLetterKind.COMPLETION: "completion",
+    DeadLetterKind.HANDOFF: "handoff",
+}
+
+
 def _dead_letter_view(letter: DeadLetter) -> DeadLetterView:
     return DeadLetterView(
         dead_letter_id=format_execution(letter.id),
-        kind="execution" if letter.kind is DeadLetterKind.EXECUTION else "completion",
+        kind=_KINDS[letter.kind],
         execution_id=format_execution(letter.execution) if letter.execution else None,
         pipeline=letter.pipeline,
         status=letter.status,

@@ -29,9 +29,8 @@ from bide.engine.rules import needs_of
 from bide.engine.running import ClaimOffer
 from bide.engine.waiting import holds
 from bide.model.ids import ExecutionId, UnitId
-from bide.model.records import Correlation, Execution, SubmitKey
-from bide.spi.store import LeaseKey
 from bide.model.records import Correlation, Execution, Handoff, SubmitKey
+from bide.spi.store import LeaseKey
 from bide.stores.isolate import DataError, isolate
 from bide.stores.rows import (
     changed_rows,
