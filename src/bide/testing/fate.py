@@ -5,13 +5,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, NamedTuple
 
 from bide.engine.moves import Claimed, Move, Redrive, Submit, ToSend
+from bide.model.records import Handoff
 from bide.spi.store import Store
 from bide.testing.mortal import Died, Fate
 
 When = Literal["before", "after", "late"]
 
 #: How commits are called that make no move.
-_CLAIMS: dict[type, str] = {Claimed: "claim", ToSend: "claim to send"}
+_CLAIMS: dict[type, str] = {
+    Claimed: "claim",
+    ToSend: "claim to send",
+    Handoff: "claim to hand on",
+}
 
 
 class Commit(NamedTuple):
@@ -79,7 +84,7 @@ class Planned(Fate):
         self._is_overtaken = False
         self._die_if_due()
 
-    async def claimed(self, kind: type[Claimed | ToSend]) -> None:
+    async def claimed(self, kind: type[Claimed | ToSend | Handoff]) -> None:
         self._dies_after = self._met([kind], is_fenced=False, is_decided=False) == "after"
         self._die_if_due()
 
