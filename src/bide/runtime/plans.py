@@ -1,7 +1,7 @@
 """The plans that one process can run, and what its segments are made of."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -30,7 +30,7 @@ class Stretch:
     base: PlanAwait | None
     fingerprint: str
     #: Where its pipeline publishes.
-    points: Points = field(default_factory=dict[int | None, Any])
+    points: Points
 
     @cached_property
     def is_plain(self) -> bool:

@@ -86,7 +86,7 @@ class WatchedPlans(Plans):
         """The stretch of a claimed execution, its steps watched."""
         found = super().stretch(fingerprint)
         elements = tuple(self._watched(element) for element in found.elements)
-        return Stretch(found.plan, elements, found.base, found.fingerprint)
+        return replace(found, elements=elements)
 
     def _watched(self, element: Element) -> Element:
         if isinstance(element, PlanStep):
