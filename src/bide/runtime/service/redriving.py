@@ -257,6 +257,7 @@ class Redriving(Operations):
 _KINDS: Mapping[DeadLetterKind, Literal["execution", "completion", "handoff"]] = {
     DeadLetterKind.EXECUTION: "execution",
     DeadLetterKind.COMPLETION: "completion",
+    DeadLetterKind.ARRIVAL: "completion",
     DeadLetterKind.HANDOFF: "handoff",
 }
 
