@@ -20,6 +20,7 @@ PAGES = [
     TUTORIAL,
     ROOT / "README.md",
     HOW_TO / "authentication.md",
+    HOW_TO / "graph.md",
     HOW_TO / "new-project.md",
     HOW_TO / "tokens-and-links.md",
     HOW_TO / "watch-it-run.md",

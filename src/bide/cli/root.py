@@ -14,6 +14,7 @@ from bide.cli import (
     bench,
     crashtest,
     declare,
+    graph,
     keys,
     look,
     new,
@@ -72,6 +73,7 @@ key_commands.command("list")(keys.list_)
 app.command("new")(new.new)
 app.command("check")(declare.check)
 app.command("schema")(declare.schema)
+app.command("graph")(graph.graph)
 app.command("migrate")(upkeep.migrate)
 app.command("doctor")(upkeep.doctor)
 app.command("bench")(bench.bench)
