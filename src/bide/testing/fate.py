@@ -44,10 +44,19 @@ class Mishap(NamedTuple):
 class Planned(Fate):
     """Counts the commits of a run, of all its processes, and lets one come to grief."""
 
-    def __init__(self, mishap: Mishap | None, overtake: Callable[[Store], Awaitable[None]]) -> None:
-        """Plan at most one mishap; `overtake` lets the leases run out and others have them."""
+    def __init__(
+        self,
+        mishap: Mishap | None,
+        overtake: Callable[[Store], Awaitable[None]],
+        keep: Callable[[], None],
+    ) -> None:
+        """Plan at most one mishap.
+
+        `overtake` lets the leases run out and others have them; `keep` hears of every commit.
+        """
         self._mishap = mishap
         self._overtake = overtake
+        self._keep = keep
         self._is_overtaken = False
         self._dies_after = False
         self._armed: tuple[str, When] | None = None
@@ -78,6 +87,8 @@ class Planned(Fate):
         self._dies_after = when is not None
 
     async def after(self, made: Sequence[type[Move]]) -> None:
+        if made:
+            self._keep()
         written = [kind for kind in made if hasattr(kind, "fence")]
         if self._is_overtaken and written:
             self.wrong = f"a process that had lost its lease was let write ({name_of(written)})"

@@ -65,6 +65,8 @@ _LEASE_MS = 100
 _LAPSE_MS = 3 * _LEASE_MS
 _CENTURY_MS = 100 * 365 * 86_400_000
 _MANY = 100_000
+#: Bits for the ids of one verb; the others are its ordinal's.
+_ID_BITS = 32
 #: How long the threads of a process that has died may go on with the step that they are in.
 _THREADS_S = 10.0
 #: Time stands still while anything runs, so leases need not be long; and every rest is one on the
@@ -109,6 +111,9 @@ class _Verb:
 
     number: int
     ids: int = 0
+    #: In which it is asked; what the process goes on to do is not the verb's, though it has its
+    #: context.
+    task: asyncio.Task[Any] | None = None
 
 
 _verb: ContextVar[_Verb | None] = ContextVar("bide_simulated_verb", default=None)
@@ -169,10 +174,11 @@ class Simulation(App):
         self._clock = FakeClock()
         self._lapsed_ms = 0
         self._verbs = count(1)
-        self._unasked = _Verb(0)
+        self._own = _Verb(0)
+        self._own_kept = 0
         self._reviving = asyncio.Lock()
         self._repeats: list[Callable[[], Awaitable[None]]] = []
-        self.fate = Planned(conditions.mishap, self._overtake)
+        self.fate = Planned(conditions.mishap, self._overtake, self._keep)
         self.ledger = Ledger()
         self._plans = WatchedPlans(plans, self.ledger)
         self._tokens = TokenDesk.of(self.settings)
@@ -215,9 +221,21 @@ class Simulation(App):
         return self._clock() + self._lapsed_ms
 
     def _new_id(self) -> ExecutionId:
-        verb = _verb.get() or self._unasked
+        """The next id of the verb that asks, or of what the process does by itself.
+
+        The same after a crash as before it, unless a commit has kept what was made before.
+        """
+        verb = _verb.get()
+        if verb is None or verb.task is None or verb.task is not _current_task():
+            verb = self._own
         verb.ids += 1
-        return compose_execution_id(self._clock(), verb.ids & 0xFFF, verb.number)
+        return compose_execution_id(
+            self._clock(), verb.ids & 0xFFF, verb.number << _ID_BITS | verb.ids
+        )
+
+    def _keep(self) -> None:
+        """A commit has kept the ids that the process has made by itself."""
+        self._own_kept = self._own.ids
 
     # --- crashes ------------------------------------------------------------------------------
 
@@ -256,6 +274,7 @@ class Simulation(App):
                 while runtime.steps_running:  # noqa: ASYNC110 - threads that nobody waits for tell nobody
                     await asyncio.sleep(0.001)
             self._lapsed_ms += _LAPSE_MS
+            self._own.ids = self._own_kept
             await self._start_process(workers=True, pipelines=())
 
     async def _overtake(self, store: Store) -> None:
@@ -443,7 +462,7 @@ class Simulation(App):
                 verb.ids = 0
             process = await self._alive()
             try:
-                done = await process.while_alive(work(self._open))
+                done = await process.while_alive(self._as_verb(verb, work))
             except StoreUnavailable:
                 if not process.is_dead:
                     raise
@@ -451,6 +470,11 @@ class Simulation(App):
                 continue
             await self._rest()
             return done
+
+    async def _as_verb(self, verb: _Verb | None, work: Callable[[Runtime], Awaitable[T]]) -> T:
+        if verb is not None:
+            verb.task = asyncio.current_task()
+        return await work(self._open)
 
     async def _alive(self) -> Mortal:
         """The process, started again if somebody who asks at the same time has seen it die."""
@@ -469,6 +493,13 @@ class Simulation(App):
         self, plan: Plan, id: str, *, duplicate: bool = False, tenant: str = DEFAULT_TENANT
     ) -> "SimulatedExecution[Any]":
         return SimulatedExecution(self, plan, id, duplicate=duplicate, tenant=tenant)
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # on a thread
+        return None
 
 
 def _check_repeat(first: str, again: str) -> None:
