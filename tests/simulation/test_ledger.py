@@ -1,13 +1,16 @@
 """A step that is not idempotent is named, whatever kind of step it is."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import fields
 from itertools import count
 from typing import Any
 
 import pytest
 
 from bide import App, Pipeline, branch
+from bide.runtime.plans import Stretch
 from bide.testing import Simulation, explore
+from bide.testing.ledger import Ledger, WatchedPlans
 
 _calls = count()
 
@@ -115,3 +118,19 @@ def test_a_step_that_fails_at_first_is_no_contradiction() -> None:
         return value
 
     assert explore(App(Pipeline("flow", int).then(flaky)), played).repeated["flaky"] >= 2
+
+
+def test_watching_changes_nothing_but_the_steps() -> None:
+    """What else a worker must know of a stretch is there, whatever that comes to be."""
+    plain = App(Pipeline("flow", int).then(one))._plans
+    watched = WatchedPlans(plain, Ledger())
+    [fingerprint] = plain.fingerprints
+
+    one_of, other = plain.stretch(fingerprint), watched.stretch(fingerprint)
+
+    differing = [
+        each.name
+        for each in fields(Stretch)
+        if getattr(one_of, each.name) != getattr(other, each.name)
+    ]
+    assert differing == ["elements"]

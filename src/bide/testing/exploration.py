@@ -327,9 +327,7 @@ def _run(work: Callable[[], Awaitable[Explored]]) -> Explored:
     async def main() -> Explored:
         return await work()
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _has_loop():
         return asyncio.run(main())
     outcome: list[Explored | BaseException] = []
 
@@ -346,3 +344,11 @@ def _run(work: Callable[[], Awaitable[Explored]]) -> Explored:
     if isinstance(result, BaseException):
         raise result
     return result
+
+
+def _has_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -85,8 +85,7 @@ class WatchedPlans(Plans):
     def stretch(self, fingerprint: str) -> Stretch:
         """The stretch of a claimed execution, its steps watched."""
         found = super().stretch(fingerprint)
-        elements = tuple(self._watched(element) for element in found.elements)
-        return replace(found, elements=elements)
+        return replace(found, elements=tuple(map(self._watched, found.elements)))
 
     def _watched(self, element: Element) -> Element:
         if isinstance(element, PlanStep):
