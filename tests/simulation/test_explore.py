@@ -9,7 +9,18 @@ from uuid import uuid4
 
 import pytest
 
-from bide import App, Await, Inbox, Pipeline, Transaction, Webhook, branch
+from bide import (
+    App,
+    Await,
+    Context,
+    Inbox,
+    Pipeline,
+    Publication,
+    Subscription,
+    Transaction,
+    Webhook,
+    branch,
+)
 from bide.engine import ending, redriving, rules, running, settling, waiting
 from bide.engine.moves import Admit, Outcome, Submit, Submitted
 from bide.engine.submitting import decide_submit
@@ -155,6 +166,34 @@ def test_a_transactional_step_stands_it() -> None:
         assert await execution.result() is True
 
     assert explore(App(bookings), booked_once).repeated == {"book": 2}
+
+
+def doubled(number: int) -> int:
+    return 2 * number
+
+
+def named(number: int, ctx: Context) -> str:
+    """Give what holds the execution's id, which has to stay the same."""
+    return f"{number} of {ctx.execution_id}"
+
+
+def test_what_is_handed_on_stands_it() -> None:
+    """A publication makes one execution, under one id, wherever the process dies."""
+    counted = Publication("counted", idempotent_on=str)
+    counts = Pipeline("counts", int, publishes=counted).then(doubled)
+    names = Pipeline("names", int, subscribes=Subscription("counted")).then(named)
+
+    async def counted_once(sim: Simulation) -> None:
+        execution = await sim.submit(counts, 7, idempotency_key="one")
+        assert await execution.result() == 14
+        assert sum((await sim.service.counts("default", "names")).values()) == 1
+
+    explored = explore(App(counts, names), counted_once)
+
+    assert [(end.pipeline, end.status) for end in explored.ends] == [
+        ("counts", "SUCCEEDED"), ("names", "SUCCEEDED"),
+    ]  # fmt: skip
+    assert explored.repeated == {"doubled": 2, "named": 2}
 
 
 # --- steps that are not idempotent --------------------------------------------------------------
