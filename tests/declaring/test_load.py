@@ -270,6 +270,7 @@ TRANSPORTS = {
             "correlation: {strategy: interactionId}\n"
             "      transport: {type: kafka, request: {topic: asked, key: interactionId},"
             " response: {topic: answered}, consumer: {group: shop}, tenants: [a, b],"
+            " deadLetters: refused, headers: {shop: roma}, retry: {attempts: 3}, maxInFlight: 9,"
             " trustedNetwork: true}"
         ),
         Kafka(
@@ -278,6 +279,10 @@ TRANSPORTS = {
             key="interactionId",
             group="shop",
             tenants=["a", "b"],
+            dead_letters="refused",
+            headers={"shop": "roma"},
+            retry=Retry(3),
+            max_in_flight=9,
             trusted_network=True,
         ),
     ),

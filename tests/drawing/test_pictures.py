@@ -8,7 +8,20 @@ from typing import Any
 
 import pytest
 
-from bide import App, Await, Collect, Inbox, Kafka, Many, Pipeline, Webhook, branch, step
+from bide import (
+    App,
+    Await,
+    Collect,
+    Inbox,
+    Kafka,
+    Many,
+    Pipeline,
+    Publication,
+    Subscription,
+    Webhook,
+    branch,
+)
+from bide.authoring.steps import entitled
 from bide.drawing.figure import LINE_CHARACTERS, Figure, Kind, duration, figure_of, texts
 from bide.drawing.mermaid import mermaid
 from bide.drawing.svg import svg
@@ -61,7 +74,7 @@ PIPELINES: dict[str, Callable[[], Pipeline[Any, Any]]] = {
     "streamed": _streamed,
     "collected": _collected,
     "hostile": _hostile,
-    "long": lambda: Pipeline("long", s.Job).then(step(id="x" * 190)(s.careful)),
+    "long": lambda: Pipeline("long", s.Job).then(entitled(s.careful, id=None, name="x" * 190)),
 }
 each_pipeline = pytest.mark.parametrize("name", PIPELINES)
 
@@ -123,6 +136,26 @@ def test_the_query_of_an_address_is_left_out() -> None:
     """What stands behind the question mark may be a partner's key."""
     assert "webhook, https://p.example/a" in texts(figure("divided"))
     assert "k=1" not in svg(figure("divided")) + mermaid(figure("divided"))
+
+
+def test_publications_are_said_where_they_are_made() -> None:
+    """What is published stands at the step behind which it is, or at the result."""
+    plan = plan_of(
+        Pipeline(
+            "jobs",
+            s.Job,
+            publishes=[
+                Publication("Job seen", idempotent_on="job_id", after="pinned"),
+                Publication("Job done", idempotent_on="job_id"),
+            ],
+            subscribes=Subscription("Job asked"),
+        ).then(s.careful)
+    )
+    lines = {box.id: box.lines for layer in figure_of(plan).layers for box in layer}
+
+    assert lines["start"][1:] == ("subscribes to job-asked",)
+    assert lines["n0"][1:] == ("publishes Job seen",)
+    assert lines["result"][1:] == ("publishes Job done",)
 
 
 def test_types_stand_at_the_arrows_and_streams_are_marked() -> None:

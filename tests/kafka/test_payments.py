@@ -7,10 +7,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bide import App
+from bide import App, Pipeline, load
 from examples.csv_payments import broker as example_broker
 from examples.csv_payments.messages import CsvPaymentsInputFile
 from examples.csv_payments.over_kafka import payments, via
@@ -40,9 +41,13 @@ class Provide:
         self._thread.join(60)
 
 
+DECLARED = load(ROOT / "examples" / "csv_payments" / "flow.kafka.yaml", packages=["examples"])
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("payments", [payments, DECLARED], ids=["code", "yaml"])
 async def test_payments_over_kafka_come_out_as_over_http(
-    broker: KafkaBroker, tmp_path: Path
+    broker: KafkaBroker, tmp_path: Path, payments: Pipeline[Any, Any]
 ) -> None:
     """The output of twelve payments has the same SHA-256 as that of the service over HTTP."""
     await asyncio.to_thread(example_broker.make_topics, broker.servers)

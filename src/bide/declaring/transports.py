@@ -43,7 +43,11 @@ def transport_of(block: AwaitBlock, path: Path, source: Source) -> Transport:
                     **_said(
                         key=words.request.key,
                         group=words.consumer and words.consumer.group,
+                        dead_letters=words.dead_letters,
                         tenants=words.tenants,
+                        headers=words.headers,
+                        max_in_flight=words.max_in_flight,
+                        retry=words.retry and _retry(words.retry),
                     ),
                 )
             case WebhookTransport():

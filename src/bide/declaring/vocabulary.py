@@ -161,8 +161,17 @@ class KafkaTransport(Words):
     """Where answers come from."""
     consumer: KafkaConsumer | None = None
     """Who reads them."""
+    dead_letters: str | None = None
+    """The topic that refused answers go to; that of the response and .dead-letters if it is left
+    out."""
     tenants: list[str] | None = None
-    """Those whose answers the response topic may carry."""
+    """Those whose answers the response topic may carry without a token."""
+    headers: dict[str, str] | None = None
+    """Sent with each request."""
+    retry: RetryRule | None = None
+    """How often and how far apart one request is tried."""
+    max_in_flight: int | None = None
+    """Unanswered interactions, at most."""
     trusted_network: bool | None = None
     """With the strategy interactionId: answers may come without a token."""
 

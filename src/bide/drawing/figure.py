@@ -75,7 +75,7 @@ def figure_of(plan: Plan) -> Figure:
         if isinstance(element, PlanRoute):
             drawing.divide(number, element)
         else:
-            drawing.add(_box(f"n{number}", element), element)
+            drawing.add(_box(plan, f"n{number}", element), element)
     return drawing.ended()
 
 
@@ -84,7 +84,9 @@ class _Drawing:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        start = Box("start", Kind.START, cut(plan.title), (f"takes {_type(plan.input)}",))
+        taken = [f"takes {_type(plan.input)}"]
+        taken += [f"subscribes to {one.publication}" for one in plan.subscribes]
+        start = Box("start", Kind.START, cut(plan.title), tuple(map(cut, taken)))
         self._layers: list[tuple[Box, ...]] = [(start,)]
         self._arrows: list[Arrow] = []
         #: Box, type and whether a stream comes out of it.
@@ -105,7 +107,7 @@ class _Drawing:
         boxes: list[Box] = []
         self._open.clear()
         for place, branch in enumerate(route.branches):
-            box = _box(f"n{number}b{place}", branch)
+            box = _box(self._plan, f"n{number}b{place}", branch)
             boxes.append(box)
             tags = [tag for tag, found in route.by_tag.items() if found is branch]
             self._arrows.append(Arrow(source.id, box.id, " | ".join(tags), stream))
@@ -114,7 +116,8 @@ class _Drawing:
 
     def ended(self) -> Figure:
         """Close it with the result."""
-        end = Box("result", Kind.END, "result", (f"gives {_type(self._plan.output)}",))
+        lines = [f"gives {_type(self._plan.output)}", *_published(self._plan, None)]
+        end = Box("result", Kind.END, "result", tuple(map(cut, lines)))
         for source, label, stream in self._open:
             self._arrows.append(Arrow(source.id, end.id, label, stream))
         return Figure(self._plan.title, (*self._layers, (end,)), tuple(self._arrows))
@@ -139,14 +142,20 @@ def _given(part: PlanBranch, *, stream: bool) -> tuple[str, bool]:
             return _type(part.output), part.yields or (stream and not part.consumes)
 
 
-def _box(id: str, part: PlanBranch) -> Box:
-    match part:
-        case PlanKeep():
-            return Box(id, Kind.KEEP, "keep", ("passes as it is",))
-        case PlanAwait():
-            return Box(id, Kind.AWAIT, cut(part.name), tuple(map(cut, _await_lines(part))))
-        case PlanStep():
-            return Box(id, Kind.STEP, cut(part.name), tuple(map(cut, _step_lines(part))))
+def _box(plan: Plan, id: str, part: PlanBranch) -> Box:
+    if isinstance(part, PlanKeep):
+        return Box(id, Kind.KEEP, "keep", ("passes as it is",))
+    kind, lines = (
+        (Kind.AWAIT, _await_lines(part))
+        if isinstance(part, PlanAwait)
+        else (Kind.STEP, _step_lines(part))
+    )
+    return Box(id, kind, cut(part.name), tuple(map(cut, [*lines, *_published(plan, part.id)])))
+
+
+def _published(plan: Plan, after: str | None) -> Iterator[str]:
+    """Say what is published behind a step, or of the result."""
+    return (f"publishes {one.name}" for one in plan.publishes if one.after == after)
 
 
 def _step_lines(step: PlanStep) -> Iterator[str]:
