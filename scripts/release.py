@@ -19,6 +19,7 @@ MODULES = {
     "jwt": "bide.security.bearer",
     "kafka": "bide.transports.kafka.transport",
     "postgres": "bide.stores.postgres.store",
+    "sqlalchemy": "bide.stores.postgres.sessions",
     "telemetry": "bide.telemetry.metrics, bide.telemetry.traces",
     "webhook": "bide.transports.webhook",
     "yaml": "yaml",

@@ -7,7 +7,11 @@ execution does next (to wait, or to finish) are one commit of the store's databa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 
 class Statements(Protocol):
@@ -19,6 +23,14 @@ class Statements(Protocol):
 
     async def fetch(self, sql: str, args: Sequence[object]) -> list[Mapping[str, Any]]:
         """Run a statement and give its rows."""
+        ...
+
+    async def connection(self) -> Any:
+        """Give the driver's connection."""
+        ...
+
+    def session(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """Open a session of SQLAlchemy."""
         ...
 
 
@@ -65,3 +77,29 @@ class Transaction:
             NotRunning: the step has returned.
         """
         return await self._statements.fetch(sql, args)
+
+    async def connection(self) -> Any:
+        """Give the driver's own connection, within this transaction; on PostgreSQL alone.
+
+        It is an `asyncpg.Connection`, and `async with connection.transaction():` on it is a savepoint.
+        It is the step's until the step returns. Leave the transaction itself to Bide, and await one
+        thing at a time on it. Once it was asked for, `transaction_idle_ms` bounds nothing any more.
+
+        Raises:
+            NonRetryable: the store is no PostgreSQL.
+            NotRunning: the step has returned.
+        """
+        return await self._statements.connection()
+
+    def session(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """Open a SQLAlchemy session within this transaction; on PostgreSQL, with `bide[sqlalchemy]`.
+
+        `async with tx.session() as session:` flushes and keeps what was done when the body ends. A
+        `commit` or `rollback` of the session is one of a savepoint; the transaction stays the step's
+        segment's. A commit leaves objects loaded. What `connection` says holds here as well.
+
+        Raises:
+            NonRetryable: the store is no PostgreSQL, or SQLAlchemy is not installed.
+            NotRunning: the step has returned.
+        """
+        return self._statements.session()

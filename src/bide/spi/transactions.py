@@ -18,6 +18,7 @@ A store that has no SQL has no such verb, and an app with a transactional step d
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from bide.engine.fold import Transacted
@@ -66,6 +67,28 @@ class OpenTransaction(Protocol):
 
     async def roll_back(self) -> None:
         """Undo it, if it still runs (T7)."""
+        ...
+
+
+@runtime_checkable
+class Driven(Protocol):
+    """An open transaction whose driver users may use themselves."""
+
+    def connection(self) -> Any:
+        """Lend the driver's connection; from now on nobody watches for idle time.
+
+        Raises:
+            TransactionFailed: it is rolled back.
+        """
+        ...
+
+    def session(self) -> AbstractAsyncContextManager[Any]:
+        """Open a SQLAlchemy session on it.
+
+        Raises:
+            TransactionFailed: it is rolled back.
+            NonRetryable: SQLAlchemy is not installed.
+        """
         ...
 
 

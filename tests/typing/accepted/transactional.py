@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any, assert_type
 
 from pydantic import BaseModel
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bide import App, Await, Context, Inbox, Pipeline, Transaction, branch
 
@@ -35,6 +37,13 @@ async def book(order: Order, tx: Transaction, ctx: Context) -> Booked:
 
 async def close(approved: bool, tx: Transaction) -> None:
     await tx.execute("insert into approvals values ($1)", approved)
+
+
+async def book_all(orders: list[Order], tx: Transaction) -> int:
+    async with tx.session() as session:
+        assert_type(session, AsyncSession)
+        await session.execute(text("select 1"))
+    return len(orders)
 
 
 approve = Await("Approve", Booked | Refused, bool, via=Inbox(), timeout="1d")

@@ -8,19 +8,20 @@ at the commit has nothing to do with what the step did: it is waited for, and no
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 from bide.engine.fold import Transacted
 from bide.engine.moves import Move, Refused
-from bide.errors import NotRunning, StoreUnavailable, TransactionFailed
+from bide.errors import NonRetryable, NotRunning, StoreUnavailable, TransactionFailed
 from bide.model.ids import format_execution
 from bide.model.records import Execution
 from bide.planning.plan import PlanStep
 from bide.runtime.segment.failing import Abandoned
 from bide.settings import Settings
 from bide.spi.store import LeaseKey
-from bide.spi.transactions import Bounds, OpenTransaction, Transactional
+from bide.spi.transactions import Bounds, Driven, OpenTransaction, Transactional
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,32 @@ class StepTransaction:
     async def fetch(self, sql: str, args: Sequence[object]) -> list[Mapping[str, Any]]:
         """Run a statement and give its rows."""
         return await self._in_turn(lambda transaction: transaction.fetch(sql, args))
+
+    async def connection(self) -> Any:
+        """Give the driver's connection."""
+
+        async def lent(transaction: OpenTransaction) -> Any:
+            return self._driven(transaction).connection()
+
+        return await self._in_turn(lent)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncGenerator[Any]:
+        """Open a session of SQLAlchemy."""
+
+        async def opened(transaction: OpenTransaction) -> AbstractAsyncContextManager[Any]:
+            return self._driven(transaction).session()
+
+        async with await self._in_turn(opened) as session:
+            yield session
+
+    def _driven(self, transaction: OpenTransaction) -> Driven:
+        if not isinstance(transaction, Driven):
+            raise NonRetryable(
+                f"step '{self.step.id}' asks for the driver's own objects, and there are such on"
+                " PostgreSQL alone; use execute and fetch, which are the same on every store"
+            )
+        return transaction
 
     async def _in_turn(self, run: Callable[[OpenTransaction], Awaitable[T]]) -> T:
         async with self._turn:

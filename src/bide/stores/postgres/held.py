@@ -18,14 +18,16 @@ same. The server has the bound as well, for a program that stands still.
 import asyncio
 import re
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, NoReturn, Protocol
+from contextlib import AbstractAsyncContextManager
+from functools import cache
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from uuid import UUID
 
 from bide.engine.fold import Transacted
 from bide.engine.moves import Move, Refused, Unstorable
 from bide.engine.stepping import keeps_rows, undone
 from bide.engine.waiting import LEASE_LOST, holds
-from bide.errors import StoreUnavailable, TransactionFailed
+from bide.errors import NonRetryable, StoreUnavailable, TransactionFailed
 from bide.spi.store import LeaseKey
 from bide.spi.transactions import Bounds
 from bide.stores.isolate import DataError
@@ -34,6 +36,9 @@ from bide.stores.postgres.connection import FOR_TRANSACTION, Block, Connection
 from bide.stores.postgres.reads import READS
 from bide.stores.postgres.writer import Lane, Race
 from bide.stores.rows import execution_of
+
+if TYPE_CHECKING:
+    from bide.stores.postgres.sessions import Sessions
 
 _Rows = list[Mapping[str, Any]]
 
@@ -81,7 +86,7 @@ class HeldTransaction:
         self._idle: asyncio.TimerHandle | None = None
         #: Why it can be neither used nor committed any more.
         self._failure: TransactionFailed | None = None
-        self._is_ending = self._is_over = False
+        self._is_lent = self._is_ending = self._is_over = False
 
     async def begin(self, lease: LeaseKey) -> Refused | None:
         """Begin, and compare the fence; gives why not when the lease is lost."""
@@ -128,6 +133,18 @@ class HeldTransaction:
             await self._fail(f"the database refuses the statement: {_said(error)}", error)
         self._watch_idle()
         return [dict(row) for row in found]
+
+    def connection(self) -> Connection:
+        """Lend the connection; what is done on it nobody sees here."""
+        self._check()
+        if self._idle is not None:
+            self._idle.cancel()
+        self._is_lent = True
+        return self._db
+
+    def session(self) -> AbstractAsyncContextManager[Any]:
+        """Open a SQLAlchemy session on the connection."""
+        return _sessions().on(self.connection())
 
     async def commit(self, move: Move) -> Transacted:
         """Make the move and commit."""
@@ -185,10 +202,8 @@ class HeldTransaction:
         try:
             if not self._db.is_closed() and self._db.is_in_transaction():
                 await self._block.rollback()
-        except BaseException as error:
+        except Exception:  # noqa: BLE001 - cut off, it is undone as well
             self._db.terminate()
-            if not isinstance(self._lane.told(error), StoreUnavailable):
-                raise
         finally:
             self._end()
 
@@ -224,6 +239,8 @@ class HeldTransaction:
         raise self._failure from error
 
     def _watch_idle(self) -> None:
+        if self._is_lent:
+            return
         self._idle = self._after(
             self._bounds.idle_ms,
             "transaction_idle_ms",
@@ -261,6 +278,17 @@ class _Ours:
 
 def _as_bytes(value: Any) -> Any:
     return value.bytes if isinstance(value, UUID) else value
+
+
+@cache
+def _sessions() -> "Sessions":
+    try:
+        from bide.stores.postgres.sessions import Sessions
+    except ImportError as error:
+        raise NonRetryable(
+            'Transaction.session() needs SQLAlchemy: pip install "bide[sqlalchemy]"'
+        ) from error
+    return Sessions()
 
 
 async def _begin_block(db: Connection) -> Block:

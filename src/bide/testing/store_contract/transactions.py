@@ -336,8 +336,9 @@ class TestTransactions:
         """T4: it is rolled back when no statement comes for too long, and says so."""
         claimed, transaction = await notes.open(Bounds(60_000, 50))
         await transaction.execute(_INSERT, (1, "one"))
-        assert await notes.written() == []
+        await asyncio.sleep(0.1)
 
+        assert await notes.written() == []
         with pytest.raises(TransactionFailed, match="transaction_idle_ms"):
             await transaction.commit(finish(claimed))
 
