@@ -22,6 +22,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Transfer, app, confirm, laying, transfers
 from tests.chaos.test_workers import _until_it_says, _until_there
 from tests.processes import PATIENCE_S, Process
+from tests.servers.proxy import Proxy
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(1_800)]
 
@@ -214,6 +215,38 @@ async def test_workers_killed_at_random(
                 f" {len(end.executions):,} executions, {end.entries.total():,} rows of steps that"
                 f" were called {again:,} times more; the books agreed at each of {looks:,} looks"
             )
+
+
+# --- connections that are cut -------------------------------------------------------------------
+
+
+async def test_connections_that_are_cut(
+    database: str, tmp_path: Path, scale: Scale, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut inside statements and inside commits, whose outcomes are looked up: the books agree, and
+    every execution succeeds.
+    """
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    look = of_server(database)
+    async with app.using(store=database).running() as on:
+        await (await on.submit(laying, 0)).result(timeout=PATIENCE_S)
+    async with Proxy(database) as proxy:
+
+        async def cut() -> None:
+            proxy.cut_at_random(0.3, random.Random(17))
+            while sum(proxy.cuts.values()) < scale.cuts:
+                await asyncio.sleep(0.02)
+            proxy.cut_nothing()
+
+        customers = Customers(app.using(store=database))
+        async with app.using(store=proxy.url).running(), customers.app.running(workers=False):
+            looks = await customers.run(asyncio.create_task(cut()), look)
+
+    end = look()
+    end.check()
+    assert looks > 0
+    assert min(proxy.cuts.values()) > 0
+    assert set(end.executions) == set(customers.submitted)
 
 
 # --- stopped, and continued ---------------------------------------------------------------------
