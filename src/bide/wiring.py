@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from bide.authoring.publications import Deployment, Destination
 from bide.authoring.transports import Inbox, Kafka, Webhook
 from bide.authoring.transports import Transport as Via
 from bide.errors import DefinitionError
@@ -15,6 +16,7 @@ from bide.runtime.runtime import Resource, Runtime
 from bide.security.authentication import Authentication
 from bide.security.desk import HOW, TokenDesk
 from bide.settings import Settings
+from bide.spi.handoff import Carrier
 from bide.spi.store import Store
 from bide.spi.telemetry import SILENT, Telemetry
 from bide.spi.transactions import Transactional
@@ -36,6 +38,7 @@ def open_runtime(
     resources: Sequence[Resource] = (),
     given: Mapping[ResourceKey, object],
     transports: Mapping[type[Via], Transport],
+    carriers: Mapping[type[Destination], Carrier],
 ) -> Runtime:
     """Put a runtime together; nothing is opened before its `start`.
 
@@ -51,6 +54,7 @@ def open_runtime(
         store, plans, settings, system_clock,
         tokens=tokens, resources=resources, given=given,
         transports=transports_of(plans, settings, transports),
+        carriers=carriers_of(plans, settings, carriers),
         telemetry=telemetry_of(plans, settings),
     )  # fmt: skip
 
@@ -175,6 +179,34 @@ _TRANSPORTS: Mapping[type[Via], Callable[[Mapping[str, Via], Settings], Transpor
     Webhook: _webhooks,
     Kafka: _kafkas,
 }
+
+
+def carriers_of(
+    plans: Plans, settings: Settings, given: Mapping[type[Destination], Carrier]
+) -> dict[type[Destination], Carrier]:
+    """What offers publications to other deployments: what the app was given, else what Bide has.
+
+    Raises:
+        DefinitionError: a publication says `to=` what nothing carries.
+    """
+    used: dict[type[Destination], dict[str, Destination]] = {}
+    for id, to in plans.destinations().items():
+        used.setdefault(type(to), {})[f"publication {id!r}"] = to
+    return {kind: given.get(kind) or _carrier(kind, of, settings) for kind, of in used.items()}
+
+
+def _carrier(
+    kind: type[Destination], named: Mapping[str, Destination], settings: Settings
+) -> Carrier:
+    deployments = {name: to for name, to in named.items() if isinstance(to, Deployment)}
+    if len(deployments) < len(named):
+        raise DefinitionError(
+            f"{next(iter(named))} says to={kind.__name__}(...), which this release of Bide does not"
+            f" carry; give the app what does: App(..., carriers={{{kind.__name__}: ...}})"
+        )
+    from bide.transports.deployment.carrier import DeploymentCarrier
+
+    return DeploymentCarrier(deployments, settings)
 
 
 def store_of(url: str) -> Store:

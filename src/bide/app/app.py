@@ -13,6 +13,7 @@ from bide.authoring.awaits import Await
 from bide.authoring.context import Context
 from bide.authoring.many import Many
 from bide.authoring.principal import Principal
+from bide.authoring.publications import Destination
 from bide.authoring.transports import Transport as Via
 from bide.errors import (
     CompletionConflict,
@@ -39,10 +40,11 @@ from bide.runtime.service import Service
 from bide.runtime.views import ExecutionView, ReceiptCounts, Reply, Submission
 from bide.security.tokens import is_token
 from bide.settings import Settings
+from bide.spi.handoff import Carrier
 from bide.spi.store import Asked, PendingQuery
 from bide.spi.transport import Transport
 from bide.stores.address import shown
-from bide.wiring import authentication_of, open_runtime, store_of, transports_of
+from bide.wiring import authentication_of, carriers_of, open_runtime, store_of, transports_of
 
 if TYPE_CHECKING:
     from bide.app.blocking import BlockingApp
@@ -72,6 +74,8 @@ class App:
         settings: else read from the environment (`BIDE_...`).
         transports: what carries the requests of awaits, by the class of their `via=`, in the place
             of Bide's own or beside it.
+        carriers: what offers publications to other deployments, by the class of their `to=`,
+            likewise.
 
     Raises:
         DefinitionError: names meet, a step asks for what no resource opens, or an await needs what
@@ -86,11 +90,13 @@ class App:
         resources: Sequence[Resource] = (),
         settings: Settings | None = None,
         transports: Mapping[type[Via], Transport] | None = None,
+        carriers: Mapping[type[Destination], Carrier] | None = None,
     ) -> None:
         self.pipelines = pipelines
         self.retired = tuple(retired)
         self.resources = tuple(resources)
         self.transports = dict(transports or {})
+        self.carriers = dict(carriers or {})
         self.settings = settings or Settings()
         self.store = store or self.settings.store
         self._given: Mapping[Any, object] = {}
@@ -106,6 +112,7 @@ class App:
         )
         _check_resources(self._plans.versions, {resource_of(each) for each in resources})
         transports_of(self._plans, self.settings, self.transports)
+        carriers_of(self._plans, self.settings, self.carriers)
 
     def __repr__(self) -> str:
         names = ", ".join(each.id for each in self.pipelines)
@@ -144,6 +151,7 @@ class App:
         runtime = open_runtime(
             self.store, self._plans, self.settings,
             resources=self.resources, given=self._given, transports=self.transports,
+            carriers=self.carriers,
         )  # fmt: skip
         await runtime.start(workers=workers, concurrency=concurrency, pipelines=pipelines)
         self._runtime = runtime
@@ -173,7 +181,7 @@ class App:
         settings: Settings | None = None,
     ) -> "App":
         """A copy for tests: another store, or objects in the place of resources, by type."""
-        return self._copied(App, store, resources, settings, self.transports)
+        return self._copied(App, store, resources, settings, self.transports, self.carriers)
 
     def _copied(
         self,
@@ -182,6 +190,7 @@ class App:
         resources: Mapping[type, object] | None,
         settings: Settings | None,
         transports: Mapping[type[Via], Transport],
+        carriers: Mapping[type[Destination], Carrier],
     ) -> "AnyApp":
         copy = kind(
             *self.pipelines,
@@ -190,6 +199,7 @@ class App:
             resources=self.resources,
             settings=settings or self.settings,
             transports=transports,
+            carriers=carriers,
         )
         copy._given = {**self._given, **(resources or {})}
         return copy

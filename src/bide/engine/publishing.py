@@ -94,7 +94,7 @@ def decide_submitted(handoff: Handoff, made: Outcome, now: int) -> Decision:
         case Submitted():
             return _admitted(handoff, HandedOver(made.execution, made.duplicate), now)
         case KeyTaken():
-            return _refused(handoff, _conflict(handoff, made), now)
+            return _refused(handoff, conflict(handoff.publication, handoff.key, made), now)
         case _:
             raise AssertionError(f"a submission cannot end in {made}")
 
@@ -138,12 +138,13 @@ def _waiting(handoff: Handoff, now: int) -> Handoff:
     return replace(handoff, status=HandoffStatus.WAITING, due_at=now, owner=None, updated_at=now)
 
 
-def _conflict(handoff: Handoff, taken: KeyTaken) -> Failure:
+def conflict(publication: str, key: str, taken: KeyTaken) -> Failure:
+    """Why a publication is refused whose key names an execution already."""
     made = format_execution(taken.execution)
     return Failure(
         CONFLICT,
-        f"key {handoff.key!r} of publication {handoff.publication!r} names execution {made}, which"
-        " was made of another payload",
+        f"key {key!r} of publication {publication!r} names execution {made}, which was made of"
+        " another payload",
     )
 
 

@@ -114,6 +114,12 @@ class TraceContext(Record, frozen=True):
     parent: str
     state: str | None = None
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that carry it."""
+        state = {"tracestate": self.state} if self.state else {}
+        return {"traceparent": self.parent} | state
+
 
 class Trace(Record, frozen=True):
     """In which trace an execution goes on; there is a row only for one that is traced.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from bide.authoring.publications import Publication, Subscription
+from bide.authoring.publications import Destination, Publication, Subscription
 from bide.errors import DefinitionError
 from bide.planning.codec import Codec
 from bide.planning.codec_of import Unfit, codec_of
@@ -29,6 +29,8 @@ class PlanPublication:
     codec: Codec[Any]
     #: Gives the key under which a subscriber takes one execution; never None for what is published.
     key_of: KeyFunction
+    #: The other deployment that takes it, beside the pipelines of this app that do.
+    to: Destination | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,6 +42,8 @@ class PlanSubscription:
     #: What is published, as this pipeline reads it.
     payload: Codec[Any]
     mapper: Callable[[Any], Any] | None
+    #: Another deployment publishes it.
+    remote: bool
 
 
 #: By the position of the step or await whose value is published; None for the result.
@@ -66,6 +70,7 @@ def points_of(plan: Plan) -> Points:
                 id=publication.id,
                 codec=codec,
                 key_of=key_function(publication.idempotent_on, codec, f"{what}: idempotent_on"),
+                to=publication.to,
             )
         )
     return points
@@ -126,7 +131,12 @@ def _subscription(plan: Plan, subscription: Subscription[Any]) -> PlanSubscripti
     mapper, payload = subscription.mapper, plan.input
     if mapper is not None:
         payload = _payload(plan, mapper, f"{what}: mapper")
-    return PlanSubscription(publication=subscription.publication, payload=payload, mapper=mapper)
+    return PlanSubscription(
+        publication=subscription.publication,
+        payload=payload,
+        mapper=mapper,
+        remote=subscription.remote,
+    )
 
 
 def _payload(plan: Plan, mapper: Callable[[Any], Any], what: str) -> Codec[Any]:
@@ -182,32 +192,61 @@ def check_handoffs(plans: Sequence[Plan]) -> None:
                     f" '{publication.id}'. Give one of them another name."
                 )
             published[publication.id] = _Published(plan, publication)
-    taken = {
-        subscription.publication: plan
-        for plan in plans
-        for subscription in subscriptions_of(plan)
-        if _is_taken(plan, subscription, published)
-    }
-    for id, (plan, _) in published.items():
-        if id not in taken:
+    local, remote = _by_where(plans)
+    for plan, subscription in local:
+        _check_taken(plan, subscription, published)
+    _check_remote(remote, published)
+    taken = {subscription.publication for _, subscription in local}
+    for id, (plan, publication) in published.items():
+        if id not in taken and publication.to is None:
             raise DefinitionError(
                 f"pipeline '{plan.title}' publishes '{id}', and nobody takes it.\n"
-                "  Give the app a pipeline that does:  "
-                f'Pipeline(..., subscribes=Subscription("{id}"))'
+                "  Give the app a pipeline that does:    "
+                f'Pipeline(..., subscribes=Subscription("{id}"))\n'
+                "  or say which other deployment does:   Publication(..., to=Deployment(url))"
             )
-    _check_circles(plans, published)
+    _check_circles(local, published)
 
 
-def _is_taken(
+_Subscribed: TypeAlias = tuple[Plan, PlanSubscription]
+
+
+def _by_where(plans: Sequence[Plan]) -> tuple[list[_Subscribed], list[_Subscribed]]:
+    """Subscriptions to what this app publishes, and to what other deployments do."""
+    found = [(plan, each) for plan in plans for each in subscriptions_of(plan)]
+    return [one for one in found if not one[1].remote], [one for one in found if one[1].remote]
+
+
+def _check_remote(subscribed: Sequence[_Subscribed], published: Mapping[str, _Published]) -> None:
+    """See that an offer from elsewhere has one taker, and is not published here as well."""
+    takers: dict[str, Plan] = {}
+    for plan, subscription in subscribed:
+        id = subscription.publication
+        if id in published:
+            raise DefinitionError(
+                f"pipeline '{plan.title}' subscribes to '{id}' with remote=True, and"
+                f" '{published[id].plan.title}' of the same app publishes it. Leave remote out."
+            )
+        if id in takers:
+            raise DefinitionError(
+                f"pipelines '{takers[id].title}' and '{plan.title}' both subscribe to '{id}' with"
+                " remote=True.\n"
+                "  What is offered has one taker: let one pipeline take it, and publish it on."
+            )
+        takers[id] = plan
+
+
+def _check_taken(
     plan: Plan, subscription: PlanSubscription, published: Mapping[str, _Published]
-) -> bool:
+) -> None:
     found = published.get(subscription.publication)
     if found is None:
         known = ", ".join(published) or "nothing"
         raise DefinitionError(
             f"pipeline '{plan.title}' subscribes to '{subscription.publication}',"
             " which no pipeline of this app publishes.\n"
-            f"  Published is: {known}"
+            f"  Published is: {known}\n"
+            "  If another deployment does:   Subscription(..., remote=True)"
         )
     given, wanted = found.publication.codec.form, subscription.payload.form
     if not fits(given, wanted):
@@ -218,15 +257,14 @@ def _is_taken(
             f"  Give it a mapper:   Subscription(..., mapper=<function taking {type_text(given)},"
             f" giving {type_text(plan.input.form)}>)"
         )
-    return True
 
 
-def _check_circles(plans: Sequence[Plan], published: Mapping[str, _Published]) -> None:
+def _check_circles(subscribed: Sequence[_Subscribed], published: Mapping[str, _Published]) -> None:
     """Refuse pipelines that would start each other for ever."""
-    feeds = {
-        plan.title: [published[each.publication].plan.title for each in subscriptions_of(plan)]
-        for plan in plans
-    }
+    sources: dict[str, list[str]] = {}
+    for plan, subscription in subscribed:
+        source = published[subscription.publication].plan.title
+        sources.setdefault(plan.title, []).append(source)
     done: set[str] = set()
 
     def visit(title: str, path: tuple[str, ...]) -> None:
@@ -239,9 +277,9 @@ def _check_circles(plans: Sequence[Plan], published: Mapping[str, _Published]) -
                 " subscription out."
             )
         if title not in done:
-            for source in feeds[title]:
+            for source in sources.get(title, ()):
                 visit(source, (*path, title))
             done.add(title)
 
-    for plan in plans:
-        visit(plan.title, ())
+    for title in sources:
+        visit(title, ())

@@ -47,7 +47,7 @@ from bide.engine.moves import (
 )
 from bide.errors import StoreUnavailable
 from bide.model.ids import format_interaction
-from bide.model.records import Interaction, TraceContext
+from bide.model.records import Interaction
 from bide.planning.plan import PlanAwait
 from bide.runtime.committer import Committer
 from bide.runtime.deploys import Deploys
@@ -382,7 +382,7 @@ class Dispatcher:
             deadline_at=interaction.deadline_at,
             request=interaction.request or b"null",
             attempt=dispatch.attempts,
-            trace=_headers_of(trace.context),
+            trace=trace.context.headers if trace.context else {},
         )
 
     # --- what came of it ----------------------------------------------------------------------
@@ -474,13 +474,6 @@ class Dispatcher:
             for each in self._endpoints.values()
             if each.breaker.state(now) is not BreakerState.CLOSED
         ]
-
-
-def _headers_of(context: TraceContext | None) -> dict[str, str]:
-    if context is None:
-        return {}
-    state = {"tracestate": context.state} if context.state else {}
-    return {"traceparent": context.parent} | state
 
 
 def _say(trace: Traced, delivery: Delivery) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from bide.errors import StoreUnavailable
+from bide.runtime.courier import Courier
 from bide.runtime.deploys import Deploys
 from bide.runtime.dispatcher import Dispatcher
 from bide.runtime.plans import Plans
@@ -116,6 +117,7 @@ class Health:
         #: Set once they have started; None in a process that runs no steps, or sends nothing.
         self.worker: Worker | None = None
         self.dispatcher: Dispatcher | None = None
+        self.courier: Courier | None = None
 
     async def checks(self, for_workers: bool) -> list[Check]:
         """Everything that would keep an await from working, the store first.
@@ -131,6 +133,8 @@ class Health:
         found += await self._transport_checks(for_workers)
         if self.dispatcher is not None:
             found += self.dispatcher.checks()
+        if self.courier is not None:
+            found += self.courier.checks()
         try:
             return found + await self._backlog_checks()
         except StoreUnavailable as error:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from bide.authoring.publications import Destination
 from bide.errors import UnknownPipeline
 from bide.model.records import StoredBoundary
 from bide.planning.fitting import boundaries_of, misfit, place_of
@@ -84,9 +85,13 @@ class Plans:
             for stretch in _stretches(plan):
                 self._stretches.setdefault(stretch.fingerprint, stretch)
         self._subscribers: dict[str, list[tuple[Plan, PlanSubscription]]] = {}
+        self._takers: dict[str, tuple[Plan, PlanSubscription]] = {}
         for plan in plans:
             for each in subscriptions_of(plan):
-                self._subscribers.setdefault(each.publication, []).append((plan, each))
+                if each.remote:
+                    self._takers[each.publication] = plan, each
+                else:
+                    self._subscribers.setdefault(each.publication, []).append((plan, each))
         #: Fingerprints of other deployments that surely do not fit, and why.
         self._misfits: dict[str, str] = {}
 
@@ -106,8 +111,26 @@ class Plans:
         return self._stretches[fingerprint]
 
     def subscribers(self, publication: str) -> Sequence[tuple[Plan, PlanSubscription]]:
-        """The pipelines that make executions of a publication."""
+        """The pipelines that make executions of what is published here."""
         return self._subscribers.get(publication, ())
+
+    def taker(self, publication: str) -> tuple[Plan, PlanSubscription] | None:
+        """The pipeline that makes executions of what another deployment publishes."""
+        return self._takers.get(publication)
+
+    def destinations(self, pipelines: Sequence[str] = ()) -> dict[str, Destination]:
+        """To which other deployment each publication goes; of some pipelines only, if any is named.
+
+        The current version of a pipeline says so before one that is retired.
+        """
+        found: dict[str, Destination] = {}
+        for plan in self.versions:
+            if pipelines and plan.pipeline not in pipelines:
+                continue
+            for publication in plan.publishes:
+                if publication.to is not None:
+                    found.setdefault(publication.id, publication.to)
+        return found
 
     # --- what other deployments have stored ---------------------------------------------------
 

@@ -19,6 +19,8 @@ from bide.runtime.segment.guards import guard_bytes
 from bide.runtime.texts import storable
 from bide.settings import Settings
 
+#: The target of what another deployment takes.
+ELSEWHERE = ""
 #: The codes of publications that their targets cannot take.
 INVALID = "handoff-invalid"
 UNMAPPED = "mapper-failed"
@@ -67,6 +69,8 @@ class Publisher:
                     found.append(replace(new, admission=admission))
                 except NotTaken as error:
                     found.append(replace(new, refused=error.failure))
+            if publication.to is not None:
+                found.append(NewHandoff(self._new_id(), publication.id, ELSEWHERE, key, body))
         return found
 
     def _published(self, publication: PlanPublication, value: Any) -> tuple[str, bytes]:

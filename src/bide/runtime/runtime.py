@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Any
 
+from bide.authoring.publications import Destination
 from bide.authoring.transports import Transport as Via
 from bide.errors import StoreUnavailable
 from bide.model.ids import ExecutionId
@@ -14,6 +15,7 @@ from bide.planning.hints import ResourceKey, resource_of
 from bide.runtime.admission import Admission
 from bide.runtime.clock import ExecutionIds, worker_name
 from bide.runtime.committer import Committer
+from bide.runtime.courier import Courier
 from bide.runtime.deploys import Deploys
 from bide.runtime.dispatcher import Dispatcher
 from bide.runtime.door import Door
@@ -31,6 +33,7 @@ from bide.security.desk import CLOSED, TokenDesk
 from bide.security.tokens import Purpose
 from bide.settings import Settings
 from bide.spi.clock import Clock
+from bide.spi.handoff import Carrier
 from bide.spi.receiving import Receiver
 from bide.spi.store import Store
 from bide.spi.telemetry import NO_METER, SILENT, Levels, Telemetry, Waiting
@@ -57,6 +60,7 @@ class Runtime:
         resources: Sequence[Resource],
         given: Mapping[ResourceKey, object],
         transports: Mapping[type[Via], Transport] | None = None,
+        carriers: Mapping[type[Destination], Carrier] | None = None,
         telemetry: Telemetry = SILENT,
         new_id: Callable[[], ExecutionId] | None = None,
     ) -> None:
@@ -69,7 +73,9 @@ class Runtime:
         self._resources = resources
         self._given = given
         self._transports = transports or {}
+        self._carriers = carriers or {}
         self.dispatcher: Dispatcher | None = None
+        self.courier: Courier | None = None
         self.worker: Worker | None = None
         self.watch = Watch(store, self._is_running_here)
         self.committer = Committer(
@@ -129,7 +135,7 @@ class Runtime:
             stack.push_async_callback(self.committer.stop)
             if workers:
                 await self._start_worker(stack, concurrency, pipelines, looping=looping)
-            followers = (self.worker, self.dispatcher, self.watch)
+            followers = (self.worker, self.dispatcher, self.courier, self.watch)
             self.committer.follow([each for each in followers if each is not None])
             if looping:
                 self._follow = asyncio.create_task(self._follow_others(), name="bide-follow")
@@ -156,6 +162,8 @@ class Runtime:
         done = self.worker is not None and await self.worker.claim_due(1) > 0
         if not done and self.dispatcher is not None:
             done = await self.dispatcher.claim_due() > 0
+        if not done and self.courier is not None:
+            done = await self.courier.claim_due() > 0
         if not done:
             done = await self._sweeper.sweep() > 0
         await self.idle()
@@ -173,10 +181,14 @@ class Runtime:
                 await self.worker.idle()
             if self.dispatcher is not None:
                 await self.dispatcher.idle()
+            if self.courier is not None:
+                await self.courier.idle()
             await self.committer.idle()
             # What was waited for last may have begun what was waited for first.
-            begun = (self.worker and self.worker.running) or (
-                self.dispatcher and self.dispatcher.sending
+            begun = (
+                (self.worker and self.worker.running)
+                or (self.dispatcher and self.dispatcher.sending)
+                or (self.courier and self.courier.offering)
             )
             if not begun and self.committer.is_idle:
                 return
@@ -227,6 +239,8 @@ class Runtime:
             self._sweeper.start()
         if self._transports:
             await self._start_dispatcher(stack, name, looping=looping)
+        if self._carriers:
+            await self._start_courier(stack, name, names, looping=looping)
 
     async def _start_dispatcher(self, stack: AsyncExitStack, name: str, *, looping: bool) -> None:
         for transport in self._transports.values():
@@ -245,6 +259,21 @@ class Runtime:
             if isinstance(transport, Receiver):
                 stack.push_async_callback(transport.unlisten)
                 transport.listen(door)
+
+    async def _start_courier(
+        self, stack: AsyncExitStack, name: str, pipelines: Sequence[str], *, looping: bool
+    ) -> None:
+        for carrier in self._carriers.values():
+            stack.push_async_callback(carrier.close)
+            await carrier.open()
+        self.courier = Courier(
+            name, self.store, self.committer, self.plans, self._carriers, self.settings,
+            pipelines=pipelines,
+        )  # fmt: skip
+        self.health.courier = self.courier
+        if looping:
+            self.courier.start()
+        stack.push_async_callback(self.courier.stop, self.settings.stop_timeout_ms / 1000)
 
     def _token_of(self, interaction: Interaction, via: Via) -> str | None:
         """The right to answer that goes out with a request."""
@@ -268,7 +297,7 @@ class Runtime:
 
     def _wake(self) -> None:
         """Another process has committed: there may be something to claim."""
-        for each in (self.worker, self.dispatcher):
+        for each in (self.worker, self.dispatcher, self.courier):
             if each is not None:
                 each.wake()
 

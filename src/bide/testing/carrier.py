@@ -1,9 +1,13 @@
-"""The transport of a simulation: what an app sends stays in memory, for the test to look at."""
+"""What an app sends in a simulation stays in memory, for the test to look at."""
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 
+from bide.authoring.publications import Destination
 from bide.authoring.retry import Retry
 from bide.authoring.transports import Transport as Via
+from bide.model.ids import ExecutionId
+from bide.spi.handoff import Answer, Offer, Taken
 from bide.spi.transport import Delivered, Delivery, Outgoing, Problem, Route
 
 #: Says what comes of sending a request; it is called once for every try.
@@ -40,6 +44,46 @@ class Carrier:
         """Ask the partner, one request after another."""
         self.sent += batch
         return [self._partner(each) for each in batch]
+
+    async def problems(self) -> list[Problem]:
+        """Nothing can be wrong with it."""
+        return []
+
+
+#: Says what another deployment answers to an offer; it is called once for every try.
+Taker = Callable[[Offer], Answer]
+
+
+def admits_all(offer: Offer) -> Taken:
+    """Another deployment that takes whatever is offered to it, as one execution for each key."""
+    made = sha256(f"{offer.tenant}/{offer.publication}/{offer.key}".encode()).digest()
+    return Taken(ExecutionId(made[:16]), duplicate=offer.attempt > 1)
+
+
+class Handing:
+    """A `Carrier` that hands every publication to a taker in the test, whatever its `to=` is."""
+
+    timeout_ms = 1
+
+    def __init__(self, taker: Taker) -> None:
+        self._taker = taker
+        #: Every try to hand one over, in their order; repeats have one `handoff_id`.
+        self.offered: list[Offer] = []
+
+    async def open(self) -> None:
+        """Nothing to connect to."""
+
+    async def close(self) -> None:
+        """Nothing to disconnect from."""
+
+    def endpoint(self, to: Destination) -> str:
+        """One endpoint each."""
+        return repr(to)
+
+    async def offer(self, batch: Sequence[Offer]) -> list[Answer]:
+        """Ask the taker, one publication after another."""
+        self.offered += batch
+        return [self._taker(each) for each in batch]
 
     async def problems(self) -> list[Problem]:
         """Nothing can be wrong with it."""

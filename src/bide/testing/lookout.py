@@ -52,6 +52,7 @@ class Lookout:
             self._is_open = True
         self._at = at
         backlog, overdue = await self._store.backlog(), await self._store.overdue(_MANY)
-        waiting = sum(queue.length for queue in (*backlog.ready, *backlog.to_send))
+        queues = (*backlog.ready, *backlog.to_send, *backlog.to_hand)
+        waiting = sum(queue.length for queue in queues)
         passed = len(overdue.expired) + len(overdue.units) + len(overdue.early)
         return waiting + passed + len(overdue.left_open)

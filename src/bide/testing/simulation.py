@@ -34,6 +34,8 @@ from bide.app.app import DEFAULT_TENANT, App, admitted_by
 from bide.authoring.durations import Duration, duration_ms
 from bide.authoring.transports import Inbox
 from bide.engine.dispatching import DispatchOffer, RouteOffer
+from bide.engine.publishing import HandoffOffer
+from bide.engine.publishing import Outgoing as HandedOn
 from bide.engine.running import ClaimOffer
 from bide.errors import StoreUnavailable
 from bide.model.ids import ExecutionId, compose_execution_id, format_execution
@@ -46,10 +48,11 @@ from bide.runtime.views import Reply, Submission
 from bide.runtime.watch import Condition, Seen
 from bide.security.desk import TokenDesk
 from bide.security.keyring import Keyring, new_key
+from bide.spi.handoff import Offer
 from bide.spi.store import ExecutionQuery, Store
 from bide.spi.transport import Outgoing
 from bide.stores.sqlite.store import SqliteStore
-from bide.testing.carrier import Carrier, Partner, takes_all
+from bide.testing.carrier import Carrier, Handing, Partner, Taker, admits_all, takes_all
 from bide.testing.clock import FakeClock
 from bide.testing.fate import Commit, Mishap, Planned, When
 from bide.testing.handles import SimulatedExecution
@@ -124,6 +127,7 @@ async def simulate(
     app: App,
     *,
     partner: Partner = takes_all,
+    taker: Taker = admits_all,
     resources: Mapping[type, object] | None = None,
     conditions: Conditions = Conditions(),  # noqa: B008 - an immutable value, never changed
 ) -> AsyncGenerator["Simulation"]:
@@ -132,10 +136,12 @@ async def simulate(
     Args:
         app: taken as it is, but for its store and for the settings that concern time.
         partner: says what comes of each try to send a request; takes them all by default.
+        taker: says what another deployment answers to each try to hand a publication to it; admits
+            them all by default, each key once.
         resources: objects in the place of the app's resources, by type.
         conditions: what `explore` varies.
     """
-    carrier = Carrier(partner)
+    carrier, handing = Carrier(partner), Handing(taker)
     kinds = {type(each.transport) for plan in app._plans.versions for each in plan.awaits()}
     with tempfile.TemporaryDirectory(prefix="bide-simulation-", dir=quick_folder()) as folder:
         sim = app._copied(
@@ -144,8 +150,9 @@ async def simulate(
             resources,
             app.settings.model_copy(update=_SETTINGS),
             dict.fromkeys(kinds - {Inbox}, carrier),
+            dict.fromkeys({type(to) for to in app._plans.destinations().values()}, handing),
         )
-        sim._begin(app._plans, Path(folder) / "bide.db", carrier, conditions)
+        sim._begin(app._plans, Path(folder) / "bide.db", carrier, handing, conditions)
         with muted(lambda: sim._process.is_dead):
             await sim.start()
             try:
@@ -165,10 +172,18 @@ class Simulation(App):
 
     # --- life ---------------------------------------------------------------------------------
 
-    def _begin(self, plans: Plans, file: Path, carrier: Carrier, conditions: Conditions) -> None:
+    def _begin(
+        self,
+        plans: Plans,
+        file: Path,
+        carrier: Carrier,
+        handing: Handing,
+        conditions: Conditions,
+    ) -> None:
         """Take what `simulate` has made; before anything else."""
         self._file = file
         self._carrier = carrier
+        self._handing = handing
         self._conditions = conditions
         self._chance = random.Random(conditions.seed)
         self._clock = FakeClock()
@@ -208,7 +223,7 @@ class Simulation(App):
         runtime = Runtime(
             cast("Store", self._process), self._plans, self.settings, self._clock,
             tokens=self._tokens, resources=self.resources, given=self._given,
-            transports=self.transports, new_id=self._new_id,
+            transports=self.transports, carriers=self.carriers, new_id=self._new_id,
         )  # fmt: skip
         # One execution at a time is handed over while another ends; or none at all.
         concurrency = 1 if self._conditions.seed % 2 else 2
@@ -289,6 +304,8 @@ class Simulation(App):
         fingerprints = self._plans.fingerprints
         await store.claim(ClaimOffer("another", _LEASE_MS, _MANY, fingerprints, _MANY))
         await store.claim_dispatches(DispatchOffer("another", routes))
+        handing = tuple(HandedOn(each, _MANY) for each in self._plans.destinations())
+        await store.claim_handoffs(HandoffOffer("another", _LEASE_MS, handing))
 
     # --- time ---------------------------------------------------------------------------------
 
@@ -392,6 +409,11 @@ class Simulation(App):
     def sent(self) -> list[Outgoing]:
         """Every try to send a request, in order; one that was repeated has the same id again."""
         return self._carrier.sent
+
+    @property
+    def handed(self) -> list[Offer]:
+        """Every try to hand a publication to another deployment, in order; repeats have one id."""
+        return self._handing.offered
 
     # --- verbs --------------------------------------------------------------------------------
 

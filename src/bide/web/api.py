@@ -8,12 +8,13 @@ from starlette.responses import Response
 
 from bide.errors import UnknownExecution
 from bide.model.ids import parse_execution
-from bide.web import body, completing, following, parsing, rendering, results, submitting
+from bide.web import body, completing, following, parsing, rendering, results, submitting, taking
 from bide.web.pipeline import COMPLETION_PROBLEMS, LIMIT, PENDING_FILTERS, result
 from bide.web.problems import Refused, malformed
 from bide.web.rendering import JSON, NDJSON
 from bide.web.routing import Call, Handler, Operation, Parameter
 from bide.web.schemas import (
+    AdmissionBody,
     AssignBody,
     AuditPage,
     BatchReceipt,
@@ -23,6 +24,7 @@ from bide.web.schemas import (
     DeadLetterPage,
     ExecutionDetail,
     ExecutionPage,
+    HandoffOffer,
     HolderBody,
     InteractionBody,
     InteractionList,
@@ -383,6 +385,18 @@ OPERATIONS: Final = (
         request_is_ndjson=True,
         responses=((200, BatchReceipt, NDJSON),),
         problems=("not-allowed", "too-large", "unsupported-media-type"),
+    ),
+    Operation(
+        method="POST",
+        path=f"{_PREFIX}/handoffs",
+        handle=taking.take_lines,
+        summary="Take what another deployment publishes, one publication a line, an answer a line",
+        tag="executions",
+        role="submit",
+        request=HandoffOffer,
+        request_is_ndjson=True,
+        responses=((200, AdmissionBody, NDJSON),),
+        problems=("too-large", "unsupported-media-type"),
     ),
     Operation(
         method="POST",

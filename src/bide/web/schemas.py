@@ -292,6 +292,27 @@ class HandoffBody(TypedDict):
     updatedAtEpochMs: int
 
 
+class HandoffOffer(TypedDict):
+    """One publication that another deployment offers."""
+
+    handoffId: NotRequired[str]
+    publication: str
+    handoffKey: str
+    sourceExecutionId: str
+    sourcePipeline: str
+    publishedAtEpochMs: NotRequired[int]
+    payload: Any
+    traceparent: NotRequired[str]
+    tracestate: NotRequired[str]
+
+
+class AdmissionBody(TypedDict):
+    """That a publication was admitted: as an execution made now, or by an equal one before."""
+
+    executionId: str
+    duplicate: bool
+
+
 class LineageBody(TypedDict):
     """What an execution was made of, and what it has led to in other pipelines."""
 

@@ -11,7 +11,8 @@ from bide.runtime.service.inbox import Interactions
 from bide.runtime.service.lineage import Lineages
 from bide.runtime.service.operating import Operating
 from bide.runtime.service.redriving import Redriving
+from bide.runtime.service.taking import Takings
 
 
-class Service(Executions, Redriving, History, Lineages, Interactions, Operating):
+class Service(Executions, Redriving, History, Lineages, Takings, Interactions, Operating):
     """The operations of one running app."""
