@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 TYPED := src $(wildcard examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test chaos fuzz demo demo-kafka kafka docs release projects bench bench-peers lock clean
+.PHONY: help setup check fix test chaos fuzz demo demo demo-checkout demo-kafka kafka docs release projects bench bench-peers lock clean
 
 help: ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ kafka: setup ## a Kafka broker for development, until Ctrl-C; ARGS="--port 9092 
 
 projects: setup ## what `bide new` makes, each in an environment of its own; ARGS=inbox for some
 	$(BIN)/python -m scripts.projects $(ARGS)
+
+demo-checkout: setup ## a thousand orders over three processes that are killed; ARGS="--orders 100"
+	$(BIN)/python -m examples.checkout.demo $(ARGS)
 
 bench: setup ## the figures, with the limit beside each; ARGS="-n 2000 --json"
 	$(BIN)/bide bench all $(ARGS)

@@ -29,6 +29,8 @@ from examples.children import BIDE, Child, DemoFailed, free_port, leave_on_signa
 
 #: How long nothing may move before the demo gives up.
 PATIENCE_S = 120.0
+#: On average.
+_BETWEEN_KILLS_S = 0.8
 #: So that nobody waits long for a process that was killed.
 HASTY = {
     "BIDE_LEASE_MS": "1000",
@@ -85,14 +87,18 @@ async def run(orders: int, kills: int, away_s: float, folder: Path, *, store: st
     """
     settings = Settings(poll_max_ms=100)
     app = shop.using(store=store, settings=settings)
-    await app.migrate() if store.startswith("postgres") else None
+    await app.migrate()
     with ExitStack() as children:
         fleet = Fleet(folder, store, children)
         async with app.running(workers=False):
             for name in fleet.names:
                 fleet.start(name)
             killing = asyncio.create_task(_kill(fleet, kills, away_s))
-            placed = [await _place(app, number) for number in range(orders)]
+            placed: list[Execution[OrderPaid]] = []
+            for number in range(orders):
+                placed.append(await _place(app, number))
+                # So that orders come for as long as processes are killed.
+                await asyncio.sleep((kills * _BETWEEN_KILLS_S + away_s) / orders)
             await killing
             await _until_all_ended(app, orders, "checkout")
             await _until_all_ended(app, orders, "dispatch")
@@ -109,7 +115,7 @@ async def _place(app: App, number: int) -> Execution[OrderPaid]:
 async def _kill(fleet: Fleet, kills: int, away_s: float) -> None:
     dice = random.Random(kills)
     for number in range(kills):
-        await asyncio.sleep(dice.uniform(0.4, 1.2))
+        await asyncio.sleep(dice.uniform(0.5, 1.5) * _BETWEEN_KILLS_S)
         victim = dice.choice(fleet.names) if number else "delivery"
         fleet.kill(victim)
         if number == 0:

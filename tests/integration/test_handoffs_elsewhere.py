@@ -317,6 +317,7 @@ async def test_a_crash_at_every_step_of_a_handoff() -> None:
                 assert out.status == "admitted", (name, when)
                 assert {(each.publication, each.key) for each in sim.handed} == {("packed", "p-1")}
                 assert {each.handoff_id for each in sim.handed} == {out.handoff_id}
+                assert name in {each.name for each in sim.commits}
 
 
 async def test_only_a_remote_publication_is_redriven_as_such(stores: tuple[str, str]) -> None:
