@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 TYPED := src $(wildcard examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test chaos fuzz demo demo-checkout demo-kafka kafka docs release projects bench bench-peers lock clean
+.PHONY: help setup check fix test chaos fuzz demo demo-checkout demo-kafka kafka docs release projects bench bench-kafka bench-peers lock clean
 
 help: ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ demo-checkout: setup ## a thousand orders over three processes that are killed; 
 
 bench: setup ## the figures, with the limit beside each; ARGS="-n 2000 --json"
 	$(BIN)/bide bench all $(ARGS)
+
+bench-kafka: setup ## 10,000 payments over Kafka and over HTTP, timed; ARGS="--rows 1000 --json"
+	$(BIN)/python -m benchmarks.kafka $(ARGS)
 
 bench-peers: setup ## Bide beside its peers, in one run; ARGS="-n 200 --runs 1"
 	$(BIN)/python -m benchmarks.peers $(ARGS)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from bide.wiring import store_of
-from tests.kafka.cluster import Cluster, RealCluster
+from tests.kafka.cluster import Cluster, RealCluster, require_broker
 from tests.servers.kafka import BrokerMissing, KafkaBroker
 from tests.servers.kafka_mock import MockCluster
 from tests.servers.postgres import PostgresServer
@@ -101,18 +101,11 @@ def cluster(_cluster: Cluster) -> Cluster:
 
 
 @pytest.fixture
-def broker(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[KafkaBroker]:
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
     """A real broker of the test's own, to be stopped and killed."""
-    try:
-        with KafkaBroker(tmp_path_factory.mktemp("kafka")) as started:
-            yield started
-    except BrokerMissing as missing:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI tries Kafka on a real broker: {missing}")
-        request.config.stash[_LEFT_OUT] = str(missing)
-        pytest.skip(f"no real broker: {missing}")
+    require_broker()
+    with KafkaBroker(tmp_path_factory.mktemp("kafka")) as started:
+        yield started
 
 
 def pytest_terminal_summary(

@@ -95,7 +95,8 @@ class Settings(BaseSettings):
     dispatch_rows: int = Field(
         default=64,
         ge=1,
-        description="Interactions that one process sends to one endpoint at once, at most.",
+        description="Interactions that one process sends to one endpoint at once, at most; to a topic"
+        " of Kafka it is BIDE_BATCH_ROWS.",
     )
     dispatch_breaker_failures: int = Field(
         default=5,

@@ -2,18 +2,30 @@
 
 import itertools
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
+import pytest
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tests.servers.kafka import KafkaBroker
+from tests.servers.kafka import BrokerMissing, KafkaBroker, jars
 
 PATIENCE_S = 60.0
 _numbers = itertools.count(1)
+
+
+def require_broker() -> None:
+    """Skip the test where no real broker can be had; in CI that is a failure."""
+    try:
+        jars()
+    except BrokerMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI tries Kafka on a real broker: {missing}")
+        pytest.skip(f"no real broker: {missing}")
 
 
 class Cluster(Protocol):

@@ -29,7 +29,7 @@ async def test_two_instances_rebalance_while_answers_flow(
         else str(request.getfixturevalue("postgres_tables"))
     )
     checks = Checks(via_of(names))
-    first, second = (checks.app(cluster, store, dispatch_rows=16) for _ in range(2))
+    first, second = (checks.app(cluster, store, batch_rows=16) for _ in range(2))
     sent: Counter[int] = Counter()
 
     def answering(asked: Any) -> list[Any]:

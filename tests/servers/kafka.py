@@ -105,6 +105,19 @@ class KafkaBroker:
         """What a client takes as `bootstrap.servers`."""
         return f"127.0.0.1:{self.port}"
 
+    def also_listen(self, address: str, properties: dict[str, str]) -> None:
+        """Open one more listener, named after its protocol; before the first start."""
+        protocol = address.partition("://")[0]
+        self._more = {
+            "listeners": f"PLAINTEXT://{self.servers},CONTROLLER://127.0.0.1:{self._controller},"
+            + address,
+            "advertised.listeners": f"PLAINTEXT://{self.servers},{address}",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,"
+            f"{protocol}:{protocol}",
+            **self._more,
+            **properties,
+        }
+
     def start(self) -> Self:
         """Start it and wait until it takes connections.
 

@@ -87,6 +87,7 @@ class _Endpoint:
     """What fails as one: its breaker, and how much is being sent to it."""
 
     name: str
+    at_once: int | None = None
     breaker: Breaker = field(default_factory=Breaker)
     in_hand: int = 0
     #: What went wrong last.
@@ -232,7 +233,7 @@ class Dispatcher:
                 by_endpoint.setdefault(outlet.endpoint, []).append((fingerprint, outlet))
         routes: list[RouteOffer] = []
         for endpoint, outlets in by_endpoint.items():
-            limit = self._settings.dispatch_rows
+            limit = endpoint.at_once or self._settings.dispatch_rows
             room = endpoint.breaker.room(now, limit, endpoint.in_hand)
             share = -(-room // len(outlets))
             routes += [self._route_offer(*each, share) for each in outlets if share]
@@ -264,7 +265,7 @@ class Dispatcher:
             return None
         route = transport.route(boundary.transport)
         key = type(boundary.transport), route.endpoint
-        endpoint = self._endpoints.setdefault(key, _Endpoint(route.endpoint))
+        endpoint = self._endpoints.setdefault(key, _Endpoint(route.endpoint, route.at_once))
         return _Outlet(boundary, transport, route, endpoint)
 
     # --- sending ------------------------------------------------------------------------------

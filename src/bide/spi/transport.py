@@ -123,6 +123,9 @@ class Route(NamedTuple):
     timeout_ms: int
     #: Unanswered interactions of the await over all workers; None: no bound.
     max_in_flight: int | None = None
+    #: How many may be on their way to the endpoint at once; None: as the setting says, which is
+    #: made for those who take requests one by one.
+    at_once: int | None = None
 
 
 class Problem(NamedTuple):

@@ -93,6 +93,7 @@ class KafkaTransport:
             retry=kafka.retry,
             timeout_ms=self._settings.kafka_timeout_ms + _TELLING_MS,
             max_in_flight=kafka.max_in_flight,
+            at_once=self._settings.batch_rows,
         )
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Delivery]:
