@@ -237,7 +237,11 @@ class Intake:
 
     def _open(self) -> None:
         self._marks, self._early, self._is_holding = Marks(), [], False
-        consumer = made(Consumer, {**self._config, "error_cb": _report}, self._config)
+        consumer = made(
+            Consumer,
+            {**self._config, "error_cb": _report, "on_commit": self._committed},
+            self._config,
+        )
         self._consumer = consumer
         consumer.subscribe(
             list(self._channels),
@@ -267,15 +271,22 @@ class Intake:
         return messages
 
     def _commit(self) -> None:
-        """Tell the broker how far it is; what it does not hear now it hears after the next read."""
+        """Tell the broker how far it is, without waiting: a broker that is away must not keep the
+        process from stopping. What it does not hear now it hears after the next read.
+        """
         due = self._marks.due()
         if not due:
             return
         offsets = [TopicPartition(*partition, offset) for partition, offset in due.items()]
         try:
-            told = self._client().commit(offsets=offsets, asynchronous=False) or []
+            self._client().commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             log.warning("group %s: offsets were not committed: %s", self.group, _words(error))
+
+    def _committed(self, error: KafkaError | None, told: list[TopicPartition]) -> None:
+        """The broker has answered a commit; called back while it is read."""
+        if error is not None:
+            log.warning("group %s: offsets were not committed: %s", self.group, error.str())
             return
         self._marks.committed(
             {Partition(each.topic, each.partition): each.offset for each in told if not each.error}
