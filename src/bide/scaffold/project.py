@@ -84,6 +84,7 @@ def _words(choice: Choice) -> dict[str, str]:
         "decide": '"decide-on-order"' if choice.yaml else "decide",
         "test_orders": "\n".join(f"    {name}," for name in _used_by_tests(choice)),
         "untyped": ": object" if choice.yaml else "",
+        "keys": "\n    export BIDE_KEYRING_FILE=keyring.json" if sent else "",
         "as_whom": "   # in its place" if sent else " --actor ada",
         "test_names": _imported("CompletionConflict", "ExecutionFailed", "NonRetryable"),
         "outcomes": "from bide.spi.transport import Delivered, Delivery, Unclear\n" if sent else "",
