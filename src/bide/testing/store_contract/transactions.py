@@ -15,11 +15,22 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bide.engine.moves import Cancel, Claimed, Finish, Move, Moved, Park, Refused, Unstorable
+from bide.engine.moves import (
+    Cancel,
+    Claimed,
+    Finish,
+    Move,
+    Moved,
+    Park,
+    Publishing,
+    Refused,
+    Unstorable,
+)
 from bide.errors import StoreUnavailable, TransactionFailed
 from bide.model.ids import InteractionId
-from bide.model.status import ExecutionStatus, JournalKind
-from bide.spi.store import LeaseKey
+from bide.model.records import Execution, replace
+from bide.model.status import ExecutionStatus, HandoffStatus, JournalKind
+from bide.spi.store import ExecutionQuery, LeaseKey
 from bide.spi.transactions import Bounds, OpenTransaction, Transactional
 from bide.testing.store_contract.harness import (
     LEASE_MS,
@@ -30,8 +41,9 @@ from bide.testing.store_contract.harness import (
     correlated,
     expect,
 )
+from bide.testing.store_contract.publishing import TARGET, handed_to, sent_elsewhere
 
-__all__ = ["TestTransactions", "notes"]
+__all__ = ["TestTransactions", "TestTransactionsThatPublish", "notes"]
 
 #: Longer than any test takes, so that no clock decides one.
 PATIENT = Bounds(60_000, 60_000)
@@ -419,6 +431,154 @@ class TestTransactions:
         moved = await driver.execution(claimed.execution.id) != claimed.execution
         assert moved is after
         assert len(await notes.written()) == after
+
+
+class Publishes:
+    """A transaction that has written a row, and the end of its segment, which publishes."""
+
+    def __init__(self, notes: Notes) -> None:
+        self.notes = notes
+        self.driver = notes.driver
+
+    async def begun(self, end: Any, **asked: Any) -> tuple[OpenTransaction, Publishing]:
+        """One publication for a pipeline of this store, and one for another deployment."""
+        claimed, transaction = await self.notes.open()
+        self.source = claimed.execution
+        await transaction.execute(_INSERT, (1, "one"))
+        here = handed_to(self.driver, self.source)
+        elsewhere = replace(sent_elsewhere(self.driver), publication="elsewhere")
+        return transaction, replace(end(claimed, **asked), handoffs=(here, elsewhere))
+
+    async def left(self) -> tuple[int, list[HandoffStatus], int]:
+        """How many rows, how each publication stands, and how many targets there are."""
+        rows = await self.notes.written()
+        handoffs = await self.driver.store.handoffs(TENANT, self.source.id)
+        by_publication = sorted(handoffs, key=lambda each: each.publication)
+        statuses = [each.status for each in by_publication]
+        return len(rows), statuses, len(await self.targets())
+
+    async def targets(self) -> list[Execution]:
+        """What the publications have made."""
+        query = ExecutionQuery(TENANT, TARGET)
+        return await self.driver.store.executions(query)
+
+
+#: What `left` gives of a commit that took place, and of one that did not.
+_WHOLE = (1, [HandoffStatus.WAITING, HandoffStatus.ADMITTED], 1)
+_NOTHING: tuple[int, list[HandoffStatus], int] = (0, [], 0)
+
+
+class TestTransactionsThatPublish:
+    """A step's rows, the end of its segment, what that publishes and what takes it: one commit."""
+
+    @pytest.mark.parametrize("end", [finish, park])
+    async def test_one_commit(self, notes: Notes, end: Any) -> None:
+        """T1: all of it is there together, and whoever goes on is told of all of it."""
+        publishes = Publishes(notes)
+        transaction, move = await publishes.begun(end)
+
+        made = await transaction.commit(move)
+
+        [target] = await publishes.targets()
+        assert target.status is ExecutionStatus.QUEUED
+        assert {each.id for each in made.executions} == {publishes.source.id, target.id}
+        assert made.left_ready == 1
+        assert {each.id for each in made.handed} == {each.id for each in move.handoffs}
+        assert len(made.outcomes) == 1
+        assert await publishes.left() == _WHOLE
+
+    @pytest.mark.parametrize("end", [finish, park])
+    async def test_stale_fence(self, notes: Notes, end: Any) -> None:
+        """T2: an end that is refused has published nothing, and made nothing."""
+        publishes = Publishes(notes)
+        transaction, move = await publishes.begun(end)
+
+        made = await transaction.commit(replace(move, fence=move.fence - 1))
+
+        assert isinstance(made.outcomes[0], Refused)
+        assert (made.executions, made.handed, made.left_ready) == ([], (), 0)
+        assert await publishes.left() == _NOTHING
+
+    async def test_an_end_that_fails(self, driver: Driver, notes: Notes) -> None:
+        """T2: where the wait cannot be opened, nothing is published either."""
+        key = correlated("k")
+        await driver.parked(correlation=key)
+        publishes = Publishes(notes)
+        transaction, move = await publishes.begun(park, correlation=key)
+
+        made = await transaction.commit(move)
+
+        assert expect(made.outcomes[0], Moved).execution.status is ExecutionStatus.FAILED
+        assert (made.executions, made.handed, made.left_ready) == ([], (), 0)
+        assert await publishes.left() == _NOTHING
+
+    async def test_what_cannot_be_stored(self, notes: Notes) -> None:
+        """T2: a publication that the database refuses takes the rows and the end with it."""
+        publishes = Publishes(notes)
+        transaction, move = await publishes.begun(finish)
+        unfit = tuple(replace(each, key="half \ud800") for each in move.handoffs)
+
+        made = await transaction.commit(replace(move, handoffs=unfit))
+
+        assert isinstance(made.outcomes[0], Unstorable)
+        assert await publishes.left() == _NOTHING
+
+    async def test_rolled_back(self, notes: Notes) -> None:
+        """T7: what was rolled back has published nothing."""
+        publishes = Publishes(notes)
+        transaction, move = await publishes.begun(finish)
+
+        await transaction.roll_back()
+
+        with pytest.raises(TransactionFailed):
+            await transaction.commit(move)
+        assert await publishes.left() == _NOTHING
+
+    @pytest.mark.parametrize("end", [finish, park])
+    @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+    async def test_outcome_unknown(self, notes: Notes, end: Any, *, after: bool) -> None:
+        """T6: when the outcome is lost, all of it is there or nothing."""
+        publishes = Publishes(notes)
+        transaction, move = await publishes.begun(end)
+        notes.driver.faults().fail_next_commit(after=after)
+
+        try:
+            made = isinstance((await transaction.commit(move)).outcomes[0], Moved)
+        except StoreUnavailable:
+            made = False
+
+        assert made is after
+        assert await publishes.left() == (_WHOLE if after else _NOTHING)
+
+    async def test_one_key_at_the_same_time(self, driver: Driver, notes: Notes) -> None:
+        """T8: transactions that publish under one key make one target, and each keeps its rows."""
+        ids = [await driver.submit() for _ in range(8)]
+        claims = {one.execution.id: one for one in await driver.claim()}
+
+        async def run(number: int) -> None:
+            """Write and publish; called again, as a step is, where others came between."""
+            claimed = claims[ids[number]]
+            async with asyncio.timeout(60):
+                while True:
+                    transaction = await notes.begin(claimed)
+                    await transaction.execute(_INSERT, (number, "so"))
+                    move = replace(
+                        finish(claimed), handoffs=(handed_to(driver, claimed.execution),)
+                    )
+                    try:
+                        made = await transaction.commit(move)
+                    except StoreUnavailable:
+                        continue
+                    expect(made.outcomes[0], Moved)
+                    return
+
+        await asyncio.gather(*map(run, range(8)))
+
+        handoffs = [each for id_ in ids for each in await driver.store.handoffs(TENANT, id_)]
+        assert [each.status for each in handoffs] == [HandoffStatus.ADMITTED] * 8
+        assert sum(each.duplicate for each in handoffs) == 7
+        assert len({each.admitted_as for each in handoffs}) == 1
+        assert [row["number"] for row in await notes.written()] == list(range(8))
 
 
 async def _until_over(transaction: OpenTransaction) -> None:
