@@ -29,7 +29,7 @@ from contextvars import copy_context
 from typing import Final, NamedTuple
 
 from bide.app.app import App
-from bide.testing.carrier import Partner, takes_all
+from bide.testing.carrier import Partner, Taker, admits_all, takes_all
 from bide.testing.fate import Commit, Mishap, When
 from bide.testing.ledger import Ledger
 from bide.testing.simulation import Conditions, Delivery, End, Simulation, simulate
@@ -150,6 +150,7 @@ def explore(
     only: str | None = None,
     points: int = 40,
     partner: Partner = takes_all,
+    taker: Taker = admits_all,
     resources: Mapping[type, object] | None = None,
 ) -> Explored:
     """Play a scenario with a crash at every commit, and compare it with one without.
@@ -167,6 +168,7 @@ def explore(
         only: one variation, as a failure names it.
         points: commits of one run at which mishaps are tried; of more, so many are taken evenly.
         partner: as for `simulate`.
+        taker: as for `simulate`.
         resources: as for `simulate`.
 
     Returns:
@@ -177,7 +179,9 @@ def explore(
             raised is its cause.
         Exception: whatever the scenario raises when nothing befalls it.
     """
-    explorer = Explorer(app, scenario, points=points, partner=partner, resources=resources)
+    explorer = Explorer(
+        app, scenario, points=points, partner=partner, taker=taker, resources=resources
+    )
     name = getattr(scenario, "__name__", "scenario")
 
     async def work() -> Explored:
@@ -199,12 +203,14 @@ class Explorer:
         *,
         points: int,
         partner: Partner = takes_all,
+        taker: Taker = admits_all,
         resources: Mapping[type, object] | None = None,
     ) -> None:
         self._app = app
         self._scenario = scenario
         self._points = points
         self._partner = partner
+        self._taker = taker
         self._resources = resources
         self._runs = 0
         self._plain: Run | None = None
@@ -255,7 +261,11 @@ class Explorer:
         conditions = Conditions(*variation)
         self._runs += 1
         async with simulate(
-            self._app, partner=self._partner, resources=self._resources, conditions=conditions
+            self._app,
+            partner=self._partner,
+            taker=self._taker,
+            resources=self._resources,
+            conditions=conditions,
         ) as sim:
             returned, error, ends = None, None, list[End]()
             try:
