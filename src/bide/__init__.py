@@ -12,7 +12,7 @@ from bide.authoring.context import Context
 from bide.authoring.durations import Duration
 from bide.authoring.many import Many
 from bide.authoring.principal import Principal
-from bide.authoring.publications import Deployment, Publication, Subscription
+from bide.authoring.publications import Deployment, Publication, Subscription, Topic
 from bide.authoring.retry import Retry
 from bide.authoring.secrets import Secret
 from bide.authoring.steps import step
@@ -112,6 +112,7 @@ __all__ = [
     "StoreUnavailable",
     "SubmitConflict",
     "Subscription",
+    "Topic",
     "Transaction",
     "TransactionFailed",
     "Transport",

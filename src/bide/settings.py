@@ -255,7 +255,10 @@ class Settings(BaseSettings):
         default=None, description="The same from a file, in place of the variable."
     )
     kafka_timeout_ms: int = Field(
-        default=15_000, ge=1_000, description="How long a broker may take to have a request."
+        default=15_000,
+        ge=1_000,
+        description="How long a broker may take to have a record, and the receipt of a publication to"
+        " come.",
     )
     kafka_lag_max: int = Field(
         default=10_000,

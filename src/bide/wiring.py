@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from bide.authoring.publications import Deployment, Destination
+from bide.authoring.publications import Deployment, Destination, Topic
 from bide.authoring.transports import Inbox, Kafka, Webhook
 from bide.authoring.transports import Transport as Via
 from bide.errors import DefinitionError
@@ -184,7 +184,8 @@ _TRANSPORTS: Mapping[type[Via], Callable[[Mapping[str, Via], Settings], Transpor
 def carriers_of(
     plans: Plans, settings: Settings, given: Mapping[type[Destination], Carrier]
 ) -> dict[type[Destination], Carrier]:
-    """What offers publications to other deployments: what the app was given, else what Bide has.
+    """What offers publications to other deployments, and takes theirs from topics: what the app was
+    given, else what Bide has.
 
     Raises:
         DefinitionError: a publication says `to=` what nothing carries.
@@ -192,10 +193,32 @@ def carriers_of(
     used: dict[type[Destination], dict[str, Destination]] = {}
     for id, to in plans.destinations().items():
         used.setdefault(type(to), {})[f"publication {id!r}"] = to
-    return {kind: given.get(kind) or _carrier(kind, of, settings) for kind, of in used.items()}
+    topics = plans.topics()
+    if topics:
+        used.setdefault(Topic, {})
+    return {
+        kind: given.get(kind)
+        or (_topics(of, topics, settings) if kind is Topic else _deployments(kind, of, settings))
+        for kind, of in used.items()
+    }
 
 
-def _carrier(
+def _topics(
+    named: Mapping[str, Destination], taken: Mapping[str, Topic], settings: Settings
+) -> Carrier:
+    try:
+        from bide.transports.kafka.carrier import KafkaCarrier
+    except ImportError as error:
+        name = next(iter(named), None) or f"the subscription to {next(iter(taken))!r}"
+        raise DefinitionError(
+            f"{name} names a Topic(...), which takes {error.name}, and that is not installed:"
+            ' pip install "bide[kafka]"'
+        ) from error
+    going = {name: to for name, to in named.items() if isinstance(to, Topic)}
+    return KafkaCarrier(going, taken, settings)
+
+
+def _deployments(
     kind: type[Destination], named: Mapping[str, Destination], settings: Settings
 ) -> Carrier:
     deployments = {name: to for name, to in named.items() if isinstance(to, Deployment)}

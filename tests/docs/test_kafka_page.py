@@ -8,9 +8,13 @@ from typing import Any
 
 import msgspec
 
-from bide import Await, Kafka, Settings
-from bide.spi.receiving import Completion
+from bide import Await, Kafka, Settings, Topic
+from bide.runtime.clock import ExecutionIds
+from bide.spi.handoff import Offer, Taken
+from bide.spi.receiving import Completion, Offered
+from bide.spi.transport import Refused
 from bide.transports.kafka.envelope import Request, read_completion
+from bide.transports.kafka.handoffs import read_publication, read_receipt
 from tests.docs.test_webhooks_page import blocks
 from tests.kafka.cluster import Cluster, topics
 from tests.kafka.support import put, read
@@ -75,3 +79,28 @@ async def test_a_letter_is_driven_again_as_the_page_says(cluster: Cluster) -> No
 
     [driven] = await read(cluster, names.responses, 1)
     assert (driven.key, driven.value) == ("k", b"second")
+
+
+def test_the_publication_that_is_shown_is_one() -> None:
+    """It is read as it stands, and has the fields that are sent, in their order."""
+    text = blocks(PAGE, "json")[2]
+    tenant, said = read_publication(text.encode())
+
+    assert tenant == "default"
+    assert isinstance(said, Offered)
+    assert list(json.loads(text)) == ["tenantId", *an_offer().line()]
+
+
+def test_the_receipts_that_are_shown_are_two() -> None:
+    """One is of an execution, one of a refusal that is final."""
+    said = [read_receipt(text.encode()) for text in blocks(PAGE, "json")[3:5]]
+
+    assert [type(each.answer) for each in said if each is not None] == [Taken, Refused]
+
+
+def an_offer() -> Offer:
+    id_ = ExecutionIds()()
+    return Offer(
+        to=Topic("t"), tenant="default", handoff=id_, publication="p", key="k", source=id_,
+        pipeline="p", body=b"{}", published_at=1, attempt=1,
+    )  # fmt: skip

@@ -6,7 +6,7 @@ without the pipeline is checked here; types are read when an app is made of pipe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Generic, overload
 
@@ -15,6 +15,7 @@ from typing_extensions import TypeVar
 from bide.authoring.awaits import Key, key_fields
 from bide.authoring.names import check_id, check_name, id_of_name
 from bide.authoring.secrets import Secret
+from bide.authoring.transports import check_topic
 from bide.authoring.urls import parse_url
 from bide.errors import DefinitionError
 
@@ -69,6 +70,68 @@ class Deployment(Destination):
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Topic(Destination):
+    """A Kafka topic by which another deployment takes what is published, and tells of it by another.
+
+    Both sides write the same: the publishing one as `to=`, the taking one as `remote=`. Whoever may
+    write to the topic can have executions made, and whoever may write to the receipts can settle
+    publications: the brokers' access control is what guards the two.
+
+    Args:
+        topic: where publications are written to, each under its handoff key.
+        receipts: the topic where the taking side says what became of each; without it the topic's
+            name and `.receipts`.
+        group: the consumer group of all processes that take from it; without it `bide.` and the
+            topic's name.
+        tenants: those whose publications it carries; the default one if none is named.
+        dead_letters: where records go, as they came, of which no publication can be made; without
+            it the topic's name and `.dead-letters`.
+
+    Raises:
+        DefinitionError: a topic or a name could never work, or one topic is used for two things.
+    """
+
+    topic: str
+    _: KW_ONLY
+    receipts: str | None = None
+    group: str | None = None
+    tenants: Sequence[str] = ()
+    dead_letters: str | None = None
+
+    @property
+    def receipt_topic(self) -> str:
+        """Where the taking side says what became of each publication."""
+        return self.receipts or f"{self.topic}.receipts"
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """Where records go of which no publication can be made."""
+        return self.dead_letters or f"{self.topic}.dead-letters"
+
+    @property
+    def group_id(self) -> str:
+        """The consumer group that takes from it."""
+        return self.group or f"bide.{self.topic}"
+
+    def __post_init__(self) -> None:
+        check_topic("Topic: topic", self.topic)
+        check_topic("Topic: receipts", self.receipt_topic)
+        check_topic("Topic: dead_letters", self.dead_letter_topic)
+        if len({self.topic, self.receipt_topic, self.dead_letter_topic}) < 3:
+            raise DefinitionError(
+                f"Topic: {self.topic!r}, its receipts and its dead letters are three topics; "
+                "name each otherwise."
+            )
+        if isinstance(self.tenants, str):
+            raise DefinitionError(
+                f"Topic: tenants is the text {self.tenants!r}; write tenants=[{self.tenants!r}]."
+            )
+        object.__setattr__(self, "tenants", tuple(self.tenants))
+        for name in (*self.tenants, *([] if self.group is None else [self.group])):
+            check_name("Topic", name)
+
+
 @dataclass(frozen=True, slots=True, init=False, eq=False)
 class Publication:
     """What a pipeline publishes: its result, or what one of its steps or awaits gives.
@@ -113,7 +176,7 @@ class Publication:
         if after is not None:
             check_id(f"{what}: after", after)
         if to is not None and not isinstance(to, Destination):
-            raise DefinitionError(f"{what}: to is {to!r}; write to=Deployment(...).")
+            raise DefinitionError(f"{what}: to is {to!r}; write to=Deployment(...) or Topic(...).")
         values = {
             "name": name,
             "id": id_of_name(what, name),
@@ -134,15 +197,16 @@ class Subscription(Generic[In]):
         mapper: makes the pipeline's input of what was published; without it, that is the input.
             Pure and not async: it is called whenever a publication is admitted. What it cannot map,
             the publication is refused for.
-        remote: it is published by another deployment, which offers it over the wire.
+        remote: it is published by another deployment, which offers it over the wire: `True` over
+            HTTP, a `Topic` by that topic as well.
 
     Raises:
-        DefinitionError: the name cannot be used, or the mapper is no function.
+        DefinitionError: the name cannot be used, the mapper is no function, or `remote` is neither.
     """
 
     publication: str
     mapper: Callable[[Any], Any] | None
-    remote: bool
+    remote: bool | Topic
 
     @overload
     def __init__(
@@ -150,22 +214,24 @@ class Subscription(Generic[In]):
         publication: str,
         *,
         mapper: Callable[[Any], A],
-        remote: bool = False,
+        remote: bool | Topic = False,
     ) -> None: ...
     @overload
     def __init__(
-        self: Subscription[Unmapped], publication: str, *, remote: bool = False
+        self: Subscription[Unmapped], publication: str, *, remote: bool | Topic = False
     ) -> None: ...
     def __init__(
         self,
         publication: str,
         *,
         mapper: Callable[[Any], Any] | None = None,
-        remote: bool = False,
+        remote: bool | Topic = False,
     ) -> None:
         what = f"subscription to {check_name('subscription', publication)!r}"
         if mapper is not None and not callable(mapper):
             raise DefinitionError(f"{what}: mapper is {mapper!r}, which is no function.")
+        if not isinstance(remote, bool | Topic):
+            raise DefinitionError(f"{what}: remote is {remote!r}; write True or Topic(...).")
         object.__setattr__(self, "publication", id_of_name(what, publication))
         object.__setattr__(self, "mapper", mapper)
         object.__setattr__(self, "remote", remote)

@@ -190,13 +190,13 @@ class Kafka(Transport):
     def __post_init__(self) -> None:
         topics = {"request": self.request, "response": self.response}
         for name, topic in topics.items():
-            _check_topic(name, topic)
+            check_topic(f"Kafka: {name}", topic)
         if self.request == self.response:
             raise DefinitionError(
                 f"Kafka: request and response are both {self.request!r}; "
                 "requests would be read as answers. Name two topics."
             )
-        _check_topic("dead_letters", self.dead_letter_topic)
+        check_topic("Kafka: dead_letters", self.dead_letter_topic)
         if self.dead_letter_topic in topics.values():
             raise DefinitionError(
                 f"Kafka: dead_letters is {self.dead_letter_topic!r}, which is the request or the "
@@ -220,10 +220,15 @@ class Kafka(Transport):
             check_name("Kafka", name)
 
 
-def _check_topic(name: str, topic: object) -> None:
+def check_topic(what: str, topic: object) -> None:
+    """Refuse what Kafka takes for no topic's name.
+
+    Raises:
+        DefinitionError: it is none; the message begins with `what`.
+    """
     if not isinstance(topic, str) or not _TOPIC.fullmatch(topic):
         raise DefinitionError(
-            f"Kafka: {name} is {topic!r}, which is no topic name: "
+            f"{what} is {topic!r}, which is no topic name: "
             "1 to 249 letters, digits, '.', '_' and '-'."
         )
 

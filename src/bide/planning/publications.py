@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from bide.authoring.publications import Destination, Publication, Subscription
+from bide.authoring.publications import Destination, Publication, Subscription, Topic
 from bide.errors import DefinitionError
 from bide.planning.codec import Codec
 from bide.planning.codec_of import Unfit, codec_of
@@ -44,6 +44,8 @@ class PlanSubscription:
     mapper: Callable[[Any], Any] | None
     #: Another deployment publishes it.
     remote: bool
+    #: By which topic it comes, beside HTTP.
+    topic: Topic | None
 
 
 #: By the position of the step or await whose value is published; None for the result.
@@ -135,7 +137,8 @@ def _subscription(plan: Plan, subscription: Subscription[Any]) -> PlanSubscripti
         publication=subscription.publication,
         payload=payload,
         mapper=mapper,
-        remote=subscription.remote,
+        remote=subscription.remote is not False,
+        topic=subscription.remote if isinstance(subscription.remote, Topic) else None,
     )
 
 

@@ -7,13 +7,13 @@ the record again, its completion is then a duplicate, and its letter is known by
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeGuard, cast
 
 from bide.authoring.transports import Transport as Via
 from bide.engine.moves import KeepLetter, Unstorable
-from bide.errors import StoreUnavailable
-from bide.model.ids import format_execution
+from bide.errors import QuotaExceeded, StoreUnavailable
+from bide.model.ids import format_execution, parse_execution
 from bide.model.records import DeadLetter
 from bide.model.status import DeadLetterKind
 from bide.planning import canonical
@@ -21,14 +21,16 @@ from bide.planning.json_limits import MalformedJson, strict_loads
 from bide.runtime.admission import Admission
 from bide.runtime.committer import Committer
 from bide.runtime.plans import Plans
+from bide.runtime.publishing import NotTaken
 from bide.runtime.texts import NAME_MAX, storable
-from bide.runtime.views import Completion, Reply
+from bide.runtime.views import Completion, Published, Reply, Submission
 from bide.security.access import Caller
 from bide.security.desk import TokenDesk
 from bide.security.redaction import redact
 from bide.security.tokens import Purpose, TokenRefused
 from bide.settings import Settings
-from bide.spi.receiving import Arrival, Verdict
+from bide.spi.handoff import Taken
+from bide.spi.receiving import Arrival, Offered, Verdict
 from bide.spi.telemetry import AwaitNames
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,10 @@ _TEXT_CHARACTERS_MAX: Final = 4_096
 
 #: Completions that are judged alike: one tenant's, for the same awaits.
 _Group = tuple[str, frozenset[Via]]
+#: Admits publications of one tenant, an answer each.
+Take = Callable[
+    [str, Sequence[Published]], Awaitable[Sequence[Submission | NotTaken | QuotaExceeded]]
+]
 #: What became of a completion, and the fingerprint of the boundary that it was for.
 _Judged = tuple[Verdict | None, str | None]
 
@@ -49,12 +55,14 @@ class Door:
     def __init__(
         self,
         admission: Admission,
+        take: Take,
         committer: Committer,
         plans: Plans,
         tokens: TokenDesk,
         settings: Settings,
     ) -> None:
         self._admission = admission
+        self._take = take
         self._committer = committer
         self._plans = plans
         self._tokens = tokens
@@ -68,6 +76,7 @@ class Door:
         for index, each in enumerate(arrivals):
             if isinstance(each.said, Completion) and each.tenant is not None:
                 groups.setdefault((each.tenant, each.answers), []).append(index)
+        await self._take_offers(arrivals, verdicts)
         found = await asyncio.gather(
             *(self._admit(group, arrivals, indexes) for group, indexes in groups.items())
         )
@@ -76,7 +85,11 @@ class Door:
                 verdicts[index] = verdict
                 if fingerprint is not None:
                     names[index] = self._plans.names_of(fingerprint)
-        refused = [index for index, each in enumerate(verdicts) if _is_refusal(each)]
+        refused = [
+            index
+            for index, each in enumerate(verdicts)
+            if _is_refusal(each) and not isinstance(arrivals[index].said, Offered)
+        ]
         size = self._settings.batch_rows
         for start in range(0, len(refused), size):
             part = refused[start : start + size]
@@ -104,6 +117,36 @@ class Door:
             why = f"taking it in failed: {type(error).__name__}"
             return [(Verdict(is_admitted=False, code="defect", detail=why), None)]
         return [(_verdict(reply), reply.fingerprint if reply else None) for reply in replies]
+
+    # --- publications -------------------------------------------------------------------------
+
+    async def _take_offers(
+        self, arrivals: Sequence[Arrival], verdicts: list[Verdict | None]
+    ) -> None:
+        """Take what other deployments publish, a tenant's together; writes down each verdict."""
+        offers: dict[str, list[int]] = {}
+        for index, each in enumerate(arrivals):
+            if isinstance(each.said, Offered) and each.tenant and verdicts[index] is None:
+                offers.setdefault(each.tenant, []).append(index)
+        for tenant, indexes in offers.items():
+            said = [arrivals[index].said for index in indexes]
+            published = [each.published for each in said if isinstance(each, Offered)]
+            found = await self._taken(tenant, published)
+            for index, verdict in zip(indexes, found, strict=True):
+                verdicts[index] = verdict
+
+    async def _taken(self, tenant: str, published: Sequence[Published]) -> list[Verdict | None]:
+        """Take publications of a tenant; one that no code was ready for stands alone."""
+        try:
+            return [_of_offer(each) for each in await self._take(tenant, published)]
+        except StoreUnavailable:
+            return [None] * len(published)
+        except Exception as error:
+            if len(published) > 1:
+                return [(await self._taken(tenant, [each]))[0] for each in published]
+            log.exception("a publication was turned away as none should be")
+            why = f"taking it in failed: {type(error).__name__}"
+            return [Verdict(is_admitted=False, code="defect", detail=why)]
 
     # --- what is refused ----------------------------------------------------------------------
 
@@ -193,9 +236,27 @@ class Door:
 
 def _unread(arrival: Arrival) -> Verdict | None:
     """The verdict on what cannot be read; None for what is still to be judged."""
-    if isinstance(arrival.said, Completion):
-        return None
-    return Verdict(is_admitted=False, code=arrival.said.code, detail=arrival.said.message)
+    match arrival.said:
+        case Completion() | Offered(barred=None):
+            return None
+        case Offered(barred=why) | why:
+            assert why is not None
+            return Verdict(is_admitted=False, code=why.code, detail=why.message)
+
+
+def _of_offer(answer: Submission | NotTaken | QuotaExceeded) -> Verdict:
+    match answer:
+        case Submission():
+            execution = parse_execution(answer.execution_id)
+            assert execution is not None, "it was just made"
+            taken = Taken(execution, answer.duplicate)
+            code = "duplicate" if answer.duplicate else "applied"
+            return Verdict(is_admitted=True, code=code, detail="", taken=taken)
+        case NotTaken():
+            why = answer.failure
+            return Verdict(is_admitted=False, code=why.code, detail=why.message)
+        case _:
+            return Verdict(is_admitted=False, code="quota-exceeded", detail=str(answer))
 
 
 def _verdict(reply: Reply | None) -> Verdict | None:

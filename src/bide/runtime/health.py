@@ -7,7 +7,7 @@ while (`Backlogs`).
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from bide.errors import StoreUnavailable
@@ -21,6 +21,7 @@ from bide.runtime.worker import Worker
 from bide.security.desk import TokenDesk
 from bide.settings import Settings
 from bide.spi.clock import Clock
+from bide.spi.handoff import Carrier
 from bide.spi.store import Backlog, Queue, Schema, Store, StoreInfo
 from bide.spi.telemetry import Waiting
 from bide.spi.transport import Problem, Transport
@@ -98,7 +99,7 @@ class Health:
         settings: Settings,
         deploys: Deploys,
         tokens: TokenDesk,
-        transports: Mapping[type, Transport],
+        transports: Sequence[Transport | Carrier],
         sweeper: Sweeper,
         backlogs: Backlogs,
         clock: Clock,
@@ -227,9 +228,9 @@ class Health:
 
     async def _transport_checks(self, for_workers: bool) -> list[Check]:
         """What would keep interactions from leaving; a remark only where others send them."""
-        is_sender = for_workers or self.dispatcher is not None
+        is_sender = for_workers or self.worker is not None
         found: list[Check] = []
-        for transport in self._transports.values():
+        for transport in self._transports:
             try:
                 async with asyncio.timeout(_PROBLEMS_S):
                     problems = await transport.problems()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from bide.authoring.publications import Destination
+from bide.authoring.publications import Destination, Topic
 from bide.errors import UnknownPipeline
 from bide.model.records import StoredBoundary
 from bide.planning.fitting import boundaries_of, misfit, place_of
@@ -117,6 +117,14 @@ class Plans:
     def taker(self, publication: str) -> tuple[Plan, PlanSubscription] | None:
         """The pipeline that makes executions of what another deployment publishes."""
         return self._takers.get(publication)
+
+    def topics(self) -> dict[str, Topic]:
+        """By which topic each publication of another deployment comes, where it does by one."""
+        return {
+            id: subscription.topic
+            for id, (_, subscription) in self._takers.items()
+            if subscription.topic is not None
+        }
 
     def destinations(self, pipelines: Sequence[str] = ()) -> dict[str, Destination]:
         """To which other deployment each publication goes; of some pipelines only, if any is named.

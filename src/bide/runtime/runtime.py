@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Any
 
@@ -102,7 +102,8 @@ class Runtime:
         self._sweeper = Sweeper(store, self.committer, settings, telemetry.meter)
         self._backlogs = Backlogs(store, plans)
         self.health = Health(
-            store, plans, settings, self.deploys, tokens, self._transports, self._sweeper,
+            store, plans, settings, self.deploys, tokens,
+            [*self._transports.values(), *self._carriers.values()], self._sweeper,
             self._backlogs, clock,
         )  # fmt: skip
         self.service = Service(
@@ -254,11 +255,7 @@ class Runtime:
         if looping:
             self.dispatcher.start()
         stack.push_async_callback(self.dispatcher.stop, self.settings.stop_timeout_ms / 1000)
-        door = Door(self.admission, self.committer, self.plans, self.tokens, self.settings)
-        for transport in self._transports.values():
-            if isinstance(transport, Receiver):
-                stack.push_async_callback(transport.unlisten)
-                transport.listen(door)
+        self._listen(stack, self._transports.values())
 
     async def _start_courier(
         self, stack: AsyncExitStack, name: str, pipelines: Sequence[str], *, looping: bool
@@ -274,6 +271,22 @@ class Runtime:
         if looping:
             self.courier.start()
         stack.push_async_callback(self.courier.stop, self.settings.stop_timeout_ms / 1000)
+        self._listen(stack, self._carriers.values())
+
+    def _listen(self, stack: AsyncExitStack, parts: Iterable[object]) -> None:
+        """Have those that take something in bring it."""
+        door = Door(
+            self.admission,
+            self.service.take,
+            self.committer,
+            self.plans,
+            self.tokens,
+            self.settings,
+        )
+        for part in parts:
+            if isinstance(part, Receiver):
+                stack.push_async_callback(part.unlisten)
+                part.listen(door)
 
     def _token_of(self, interaction: Interaction, via: Via) -> str | None:
         """The right to answer that goes out with a request."""

@@ -1,16 +1,16 @@
 """What edges show: plain values with ids as text, one class a thing people ask for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
 from bide.authoring.answers import Receipt
 from bide.errors import FieldError
-from bide.model.ids import ExecutionId
 from bide.model.status import ExecutionStatus, InteractionStatus, UnitStatus
 from bide.spi.receiving import MISSING as MISSING  # noqa: PLC0414 - typing reads a re-export from it
 from bide.spi.receiving import Completion as Completion  # noqa: PLC0414 - typing reads a re-export from it
+from bide.spi.receiving import Published as Published  # noqa: PLC0414 - typing reads a re-export from it
 from bide.spi.store import Check as Check  # noqa: PLC0414 - typing reads a re-export from it
 
 
@@ -139,22 +139,6 @@ class TimelineEntry:
     what: str
     unit_id: str | None
     detail: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """What another deployment offers, as an edge received it."""
-
-    publication: str
-    key: str
-    #: A JSON value.
-    payload: Any = field(repr=False)
-    #: Who published, by its id and its pipeline's there.
-    source: ExecutionId
-    pipeline: str
-    #: The headers of W3C Trace Context that came with it.
-    trace_parent: str | None = None
-    trace_state: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

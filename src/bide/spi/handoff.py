@@ -18,7 +18,9 @@ H6  Neither what is published nor a credential appears in a log, in a message or
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
+
+import orjson
 
 from bide.authoring.publications import Destination
 from bide.model.ids import ExecutionId, format_execution
@@ -58,6 +60,19 @@ class Offer:
         """The publishing execution's id as it is written."""
         return format_execution(self.source)
 
+    def line(self) -> dict[str, Any]:
+        """What it is on the wire, by field; for `orjson.dumps`, which takes the payload as it is."""
+        return {
+            "handoffId": self.handoff_id,
+            "publication": self.publication,
+            "handoffKey": self.key,
+            "sourceExecutionId": self.source_id,
+            "sourcePipeline": self.pipeline,
+            "publishedAtEpochMs": self.published_at,
+            "payload": orjson.Fragment(self.body),
+            **self.trace,
+        }
+
 
 class Taken(NamedTuple):
     """The other side has admitted it: as this execution of its own, made now or, `duplicate`, by an
@@ -69,6 +84,16 @@ class Taken(NamedTuple):
 
 
 Answer = Taken | Refused | Unclear
+
+#: What the other side says about a publication itself; whatever else it says may change.
+_FINAL: Final = frozenset(
+    {"handoff-conflict", "handoff-invalid", "mapper-failed", "limit-exceeded"}
+)
+
+
+def turned_away(code: str, message: str) -> Refused | Unclear:
+    """What it means that the other side did not take a publication, for the reason that it gave."""
+    return Refused(code, message) if code in _FINAL else Unclear(f"{code}: {message}")
 
 
 class Carrier(Protocol):

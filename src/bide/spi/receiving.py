@@ -8,7 +8,9 @@ tells its broker that a record is done with only once the door has answered for 
 Duties of every receiver
 ------------------------
 R1  A record is done with when it has its verdict, and not before: then either its completion is
-    durable, or the letter that tells why it was refused.
+    durable, or the letter that tells why it was refused. A publication is done with when whoever
+    offers it has been told the verdict as well: that side keeps what is refused, so no letter is
+    kept here.
 R2  A record without a verdict is handed in again; until then nothing behind it is reported done.
 R3  A record that cannot be read is handed in all the same, and never stops those behind it.
 R4  What may come again (after a crash, or because somebody else takes over) has the same `id`.
@@ -22,6 +24,7 @@ from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from bide.authoring.transports import Transport as Via
 from bide.model.ids import ExecutionId
+from bide.spi.handoff import Taken
 from bide.spi.transport import Problem
 
 
@@ -52,12 +55,38 @@ class Completion:
     carrier: Mapping[bytes, bytes] = field(default_factory=lambda: NO_CARRIER)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A publication of another deployment, as an edge received it."""
+
+    publication: str
+    key: str
+    #: A JSON value.
+    payload: Any = field(repr=False)
+    #: Who published, by its id and its pipeline's there.
+    source: ExecutionId
+    pipeline: str
+    #: The headers of W3C Trace Context that came with it.
+    trace_parent: str | None = None
+    trace_state: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """No completion could be made of a record; `message` is one line that quotes nothing of it."""
+    """Nothing could be made of a record; `message` is one line that quotes nothing of it."""
 
     code: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A publication that another deployment offers, and the id under which it is told of it."""
+
+    handoff: ExecutionId
+    published: Published
+    #: Why it may not come by this way; None where it may.
+    barred: Unreadable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +103,7 @@ class Arrival:
     keeper: str
     #: The awaits that it may answer. Of any other it is refused.
     answers: frozenset[Via]
-    said: Completion | Unreadable
+    said: Completion | Offered | Unreadable
     #: What came, byte for byte.
     body: bytes = field(repr=False)
 
@@ -87,13 +116,16 @@ class Verdict(NamedTuple):
     #: The stable code of the receipt or of the refusal.
     code: str
     detail: str
+    #: Of a publication that was admitted: as which execution.
+    taken: Taken | None = None
 
 
 class Door(Protocol):
     """Takes in what receivers bring."""
 
     async def take(self, arrivals: Sequence[Arrival]) -> list[Verdict | None]:
-        """Admit completions in shared commits, keep a dead letter of each that is refused.
+        """Admit completions and publications in shared commits; keep a dead letter of each record
+        that is refused, unless whoever offers it keeps it.
 
         Args:
             arrivals: records in the order in which they came.

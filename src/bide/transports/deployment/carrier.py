@@ -23,17 +23,12 @@ from bide.authoring.secrets import Secret
 from bide.errors import DefinitionError
 from bide.model.ids import parse_execution
 from bide.settings import Settings
-from bide.spi.handoff import Answer, Offer, Taken
-from bide.spi.transport import Problem, Refused, Unclear
+from bide.spi.handoff import Answer, Offer, Taken, turned_away
+from bide.spi.transport import Problem, Unclear
 
 #: Below what the other side takes at once by default (`http_max_body_bytes`, `batch_max_lines`).
 _BODY_BYTES_MAX: Final = 4 * 1_048_576
 _LINES_MAX: Final = 500
-#: What the other side says about a publication itself; whatever else it says may change.
-_FINAL: Final = frozenset(
-    {"handoff-conflict", "handoff-invalid", "mapper-failed", "limit-exceeded"}
-)
-_PROBLEM: Final = "/problems/"
 
 
 class DeploymentCarrier:
@@ -81,7 +76,7 @@ class DeploymentCarrier:
     async def _post(self, part: Sequence[Offer]) -> dict[bytes, Answer]:
         assert self._http is not None, "a carrier is opened before it is used"
         to = cast("Deployment", part[0].to)
-        body = b"".join(orjson.dumps(_line(each)) + b"\n" for each in part)
+        body = b"".join(orjson.dumps(each.line()) + b"\n" for each in part)
         headers = {"content-type": "application/x-ndjson", "x-tenant-id": part[0].tenant}
         if to.api_key is not None:
             headers["authorization"] = f"Bearer {self._keys[to.api_key]}"
@@ -120,19 +115,6 @@ def _address(offer: Offer) -> tuple[str, str]:
     return to.url, str(to.api_key)
 
 
-def _line(offer: Offer) -> dict[str, Any]:
-    return {
-        "handoffId": offer.handoff_id,
-        "publication": offer.publication,
-        "handoffKey": offer.key,
-        "sourceExecutionId": offer.source_id,
-        "sourcePipeline": offer.pipeline,
-        "publishedAtEpochMs": offer.published_at,
-        "payload": orjson.Fragment(offer.body),
-        **offer.trace,
-    }
-
-
 def _all(part: Sequence[Offer], answer: Answer) -> dict[bytes, Answer]:
     return dict.fromkeys([each.handoff for each in part], answer)
 
@@ -149,7 +131,7 @@ def _answer(line: bytes) -> Answer:
         message = str(said.get("detail") or said.get("title") or code)
     except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError):
         return Unclear("it answered what cannot be read")
-    return Refused(code, message) if code in _FINAL else Unclear(f"{code}: {message}")
+    return turned_away(code, message)
 
 
 def _detail(response: httpx.Response) -> str:

@@ -63,7 +63,7 @@ class Channel:
             if not answers:
                 said = Unreadable("not-allowed", "the topic carries no answers of that tenant")
         return Arrival(
-            id=self._id(record),
+            id=arrival_id(self.group, record),
             place=record.place,
             tenant=tenant,
             keeper=tenant if tenant in self.tenants else self.tenants[0],
@@ -72,12 +72,13 @@ class Channel:
             body=record.value or b"",
         )
 
-    def _id(self, record: Record) -> ExecutionId:
-        """The same each time that the record is read, by whichever process of the group."""
-        named = "\0".join([self.group, *map(str, record[:4])])
-        bits = int.from_bytes(sha256(named.encode()).digest()[:8], "big")
-        at = min(max(record.timestamp, 0), _TIME_MAX)
-        return compose_execution_id(at, bits & 0xFFF, bits >> 12)
+
+def arrival_id(group: str, record: Record) -> ExecutionId:
+    """The same each time that the record is read, by whichever process of the group."""
+    named = "\0".join([group, *map(str, record[:4])])
+    bits = int.from_bytes(sha256(named.encode()).digest()[:8], "big")
+    at = min(max(record.timestamp, 0), _TIME_MAX)
+    return compose_execution_id(at, bits & 0xFFF, bits >> 12)
 
 
 def channels_of(awaits: Mapping[str, Kafka]) -> dict[str, Channel]:

@@ -93,20 +93,20 @@ class Claimed(NamedTuple):
     said: Completion | Unreadable
 
 
-class _Unfit(Exception):
-    pass
+class Unfit(Exception):
+    """A record is not what it should be; its words quote nothing of it."""
 
 
 def read_completion(value: bytes | None, headers: Headers | None = None) -> Claimed:
     """Read a completion envelope; strings are trimmed, blanks are absent, more fields ignored."""
     tenant: str | None = None
     try:
-        fields = _object("it", _json(value))
+        fields = json_object("it", json_of(value))
         tenant = _required(fields, "tenantId", _NAME_MAX)
         return Claimed(tenant, _completion(fields, headers))
     except MalformedJson as error:
         return Claimed(tenant, Unreadable("malformed", str(error)))
-    except _Unfit as error:
+    except Unfit as error:
         return Claimed(tenant, Unreadable("malformed", str(error)))
 
 
@@ -114,14 +114,14 @@ def _completion(fields: Mapping[str, object], headers: Headers | None) -> Comple
     interaction_id = _text(fields, "interactionId", _ID_MAX)
     correlation_id = _text(fields, "correlationId", _ID_MAX)
     if interaction_id is None and correlation_id is None:
-        raise _Unfit("there is neither interactionId nor correlationId")
+        raise Unfit("there is neither interactionId nor correlationId")
     failure = _failure(fields)
     payload = fields.get("responsePayload", MISSING)
     if failure is None and payload is MISSING:
-        raise _Unfit("there is neither responsePayload nor failure")
+        raise Unfit("there is neither responsePayload nor failure")
     # Clients that write every field of a class send null beside a failure.
     if failure is not None and payload is not MISSING and payload is not None:
-        raise _Unfit("there are both responsePayload and failure")
+        raise Unfit("there are both responsePayload and failure")
     return Completion(
         interaction_id=interaction_id,
         correlation_id=correlation_id,
@@ -138,28 +138,39 @@ def _failure(fields: Mapping[str, object]) -> tuple[str, str] | None:
     given = fields.get("failure")
     if given is None:
         return None
-    failure = _object("failure", given)
+    failure = json_object("failure", given)
     code = _required(failure, "code", _NAME_MAX)
     # A code alone says enough; it then stands for the message as well.
     return code, _text(failure, "message", _MESSAGE_MAX, _CONTROL_IN_PROSE) or code
 
 
-def _json(value: bytes | None) -> object:
+def json_of(value: bytes | None) -> object:
+    """The JSON that a record is.
+
+    Raises:
+        Unfit: it has no value.
+        MalformedJson: it is none, or past the bounds of JSON.
+    """
     if value is None:
-        raise _Unfit("the record has no value")
+        raise Unfit("the record has no value")
     return strict_loads(value)
 
 
-def _object(what: str, value: object) -> Mapping[str, object]:
+def json_object(what: str, value: object) -> Mapping[str, object]:
+    """An object by its fields.
+
+    Raises:
+        Unfit: it is none.
+    """
     if not isinstance(value, dict):
-        raise _Unfit(f"{what} is no JSON object")
+        raise Unfit(f"{what} is no JSON object")
     return cast("dict[str, object]", value)
 
 
 def _required(fields: Mapping[str, object], name: str, longest: int) -> str:
     text = _text(fields, name, longest)
     if text is None:
-        raise _Unfit(f"there is no {name}")
+        raise Unfit(f"there is no {name}")
     return text
 
 
@@ -173,12 +184,12 @@ def _text(
     if given is None:
         return None
     if not isinstance(given, str):
-        raise _Unfit(f"{name} is no string")
+        raise Unfit(f"{name} is no string")
     text = given.strip()
     if len(text) > longest:
-        raise _Unfit(f"{name} has more than {longest:,} characters")
+        raise Unfit(f"{name} has more than {longest:,} characters")
     if forbidden.search(text):
-        raise _Unfit(f"{name} holds control characters")
+        raise Unfit(f"{name} holds control characters")
     return text or None
 
 

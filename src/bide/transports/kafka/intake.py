@@ -1,4 +1,4 @@
-"""Takes answers in: reads a group's topics, brings records to the door, commits behind it.
+"""Takes records in: reads a group's topics, brings records to the door, commits behind it.
 
 Theory of operation
 -------------------
@@ -6,16 +6,17 @@ One consumer a group, on one thread of its own; it is the only one that touches 
 that the client calls back (partitions come and go) happens there, between two reads.
 
 What is read together is brought to the door together, and nothing more is read until each record
-has its verdict. A refused one is also written to the dead-letter topic, as it came. Only then is it
-done with (`marks`), and the offset behind it committed before the next read.
+has its verdict. A refused one is also written to the dead-letter topic, as it came; of a publication
+the receipt is written, whatever became of it. Only then is a record done with (`marks`), and the offset behind it committed before the next read.
 
-While the store is away, or the dead-letter topic, the partitions are paused and the client is kept
+While the store is away, or what is to be written cannot be, the partitions are paused and the client is kept
 alive; the records in hand are brought again, with pauses that double. Those whose partition went
 to somebody else meanwhile are dropped: they are read there.
 
 What happens when it crashes here: records behind the last committed offset are read again, here or
 by another process of the group. What was admitted is then a duplicate, what was refused has its
-letter already, and in the dead-letter topic it may stand twice, with the same `bide-source`.
+letter already, and in the dead-letter topic it may stand twice, with the same `bide-source`. A receipt
+may come twice, and says the same of the publication.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ from typing import Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from bide.spi.receiving import Arrival, Door, Verdict
+from bide.spi.receiving import Arrival, Door, Offered, Verdict
+from bide.spi.transport import Problem
 from bide.transports.kafka.channels import Channel, Record
 from bide.transports.kafka.deliveries import is_hopeless
 from bide.transports.kafka.envelope import Headers
+from bide.transports.kafka.handoffs import Landing, receipt_of
 from bide.transports.kafka.marks import Mark, Marks, Partition
 from bide.transports.kafka.sender import Sender, ToWrite, made
 
@@ -57,7 +60,7 @@ class _InHand:
     mark: Mark
     record: Record
     arrival: Arrival
-    #: Set once it is durable; what is left to do then is to write its dead letter.
+    #: Set once it is durable; what is left to do then is to write its letter or its receipt.
     verdict: Verdict | None = None
 
 
@@ -67,7 +70,7 @@ class Intake:
     def __init__(
         self,
         group: str,
-        channels: Mapping[str, Channel],
+        channels: Mapping[str, Channel | Landing],
         config: Mapping[str, str],
         sender: Sender,
         door: Door,
@@ -111,6 +114,15 @@ class Intake:
     def is_running(self) -> bool:
         """False when its loop has ended, which only a defect makes it do before a stop."""
         return self._task is not None and not self._task.done()
+
+    def problems(self) -> list[Problem]:
+        """What keeps records from coming in."""
+        if not self.is_running:
+            text = "it has stopped taking records in; restart the process and see its log"
+            return [Problem(f"group {self.group}", text, is_fatal=True)]
+        if self.trouble:
+            return [Problem(f"group {self.group}", self.trouble, is_fatal=False)]
+        return []
 
     async def _run(self) -> None:
         """Read until it is stopped; a consumer that cannot go on is replaced."""
@@ -177,13 +189,12 @@ class Intake:
         return begun
 
     async def _brought(self, in_hand: Sequence[_InHand]) -> list[_InHand]:
-        """Ask the door about records, and write the letters of those it refuses; gives the rest."""
+        """Ask the door about records, and write what is owed of them; gives the rest."""
         asked = [each for each in in_hand if each.verdict is None]
         verdicts = await self._door.take([each.arrival for each in asked])
         for each, verdict in zip(asked, verdicts, strict=True):
             each.verdict = verdict
-        refused = [each for each in in_hand if each.verdict and not each.verdict.is_admitted]
-        unwritten = await self._write_letters(refused) if refused else frozenset[Mark]()
+        unwritten = await self._write_owed(in_hand)
         left: list[_InHand] = []
         for each in in_hand:
             if each.verdict is None or each.mark in unwritten:
@@ -191,28 +202,43 @@ class Intake:
             else:
                 self._marks.finish(each.mark)
         if left:
-            log.warning("group %s: %d answers wait for the store", self.group, len(left))
+            log.warning(
+                "group %s: %d records wait for the store, or to be told of", self.group, len(left)
+            )
         return left
 
-    async def _write_letters(self, refused: Sequence[_InHand]) -> frozenset[Mark]:
-        """Write refused records to their dead-letter topics; gives those that are to be tried again.
+    async def _write_owed(self, in_hand: Sequence[_InHand]) -> frozenset[Mark]:
+        """Write the letters and receipts of records; gives those that are to be tried again.
 
-        A topic that will not take one holds nobody up: the store has a letter of it already.
+        A topic that will not take one holds nobody up: the store has the letter already, and who
+        is not told of a publication offers it again.
         """
-        letters = [self._letter(each.record, each.verdict) for each in refused if each.verdict]
-        written = await self._sender.write(letters)
+        owed = [(each, due) for each in in_hand if (due := self._owed(each)) is not None]
+        if not owed:
+            return frozenset()
+        written = await self._sender.write([due for _, due in owed])
         again: set[Mark] = set()
-        for each, letter, (error, detail) in zip(refused, letters, written, strict=True):
+        for (each, due), (error, detail) in zip(owed, written, strict=True):
             if error is None:
                 continue
             if is_hopeless(error):
                 log.error(
-                    "%s: the letter of %s cannot be written: %s", letter.topic, each.arrival.place,
+                    "%s: what became of %s cannot be written: %s", due.topic, each.arrival.place,
                     detail,
                 )  # fmt: skip
             else:
                 again.add(each.mark)
         return frozenset(again)
+
+    def _owed(self, each: _InHand) -> ToWrite | None:
+        """What is to be written of a record before it is done with."""
+        verdict, said = each.verdict, each.arrival.said
+        channel = self._channels[each.record.topic]
+        if verdict is None:
+            return None
+        if isinstance(said, Offered) and isinstance(channel, Landing):
+            return ToWrite(channel.receipts, each.record.key, receipt_of(said, verdict), [])
+        return None if verdict.is_admitted else self._letter(each.record, verdict)
 
     def _letter(self, record: Record, verdict: Verdict) -> ToWrite:
         """A record as it came, with why it was refused and where it had been."""

@@ -136,11 +136,7 @@ class KafkaTransport:
             return [Problem(next(iter(self._awaits)), str(error), is_fatal=True)]
         found = _left_open(properties, self._awaits)
         for intake in self._intakes:
-            if not intake.is_running:
-                text = "it has stopped taking answers in; restart the process and see its log"
-                found.append(Problem(f"group {intake.group}", text, is_fatal=True))
-            elif intake.trouble:
-                found.append(Problem(f"group {intake.group}", intake.trouble, is_fatal=False))
+            found += intake.problems()
         return found + await self._look(properties)
 
     def _check(self, properties: Properties) -> None:
