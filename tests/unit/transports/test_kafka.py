@@ -312,7 +312,7 @@ class _Broker:
 @given(st.lists(st.integers(0, 9), max_size=120))
 def test_nothing_is_committed_that_is_not_done(steps: list[int]) -> None:
     """Whatever comes in whichever order (reads, ends, commits, partitions that go and come), every
-    record below the committed offset is done with, and offsets only rise.
+    record below the committed offset is done with, and no offset falls.
     """
     marks, broker = Marks(), _Broker()
     under_way: list[Mark] = []
@@ -331,7 +331,8 @@ def test_nothing_is_committed_that_is_not_done(steps: list[int]) -> None:
         elif step == 7:
             due = marks.due()
             if P in due:
-                assert due[P] > broker.committed or broker.committed == 0
+                # Whoever gets a partition anew may commit once more where it begins.
+                assert due[P] >= broker.committed
                 broker.committed = due[P]
                 marks.committed(due)
         elif step == 8:
