@@ -1,4 +1,4 @@
-"""What the await model owes, as data: each obligation, the shapes it holds for, and its test.
+"""What awaits and publications owe, as data: each obligation, the shapes it holds for, and its test.
 
 An obligation is covered by the test function that carries `@pytest.mark.covers(name)`, once for
 each of its shapes and modes, on every store. `test_registry.py` compares what is declared here with
@@ -35,6 +35,7 @@ class Kind(StrEnum):
     TRANSITION = "transition"
     CRASH = "crash"
     RACE = "race"
+    PUBLICATION = "publication"
 
 
 STORES = ("memory", "sqlite", "postgres")
@@ -80,6 +81,11 @@ def _race(name: str, holds: str, shapes: frozenset[Shape], other: str = "") -> O
     """`other` names the test of the other order, where the two orders differ."""
     tests = tuple(f"test_races.py::test_{each.replace('-', '_')}" for each in (name, other) if each)
     return Obligation(name, Kind.RACE, holds, tests, shapes)
+
+
+def _publication(name: str, holds: str) -> Obligation:
+    test = f"test_publications.py::test_{name.replace('-', '_')}"
+    return Obligation(name, Kind.PUBLICATION, holds, (test,), _ALL)
 
 
 OBLIGATIONS: tuple[Obligation, ...] = (
@@ -136,4 +142,7 @@ OBLIGATIONS: tuple[Obligation, ...] = (
         "early-completion-against-park", "an answer that comes first is kept for its park", _ASKED,
         "park-against-early-completion",
     ),
+    _publication("publication-once-per-key", "one target takes a key; another payload is refused"),
+    _publication("publication-in-the-sources-commit", "no publication without its segment's end"),
+    _publication("settlement-after-admission", "it is offered until its target has it"),
 )  # fmt: skip
