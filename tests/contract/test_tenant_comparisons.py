@@ -46,7 +46,7 @@ _REASONS: Mapping[str, str] = {
         retire_executions retire_units retire_interactions retire_inputs retire_results
         retire_journal retire_rejects retire_refusals retire_dead_letters retire_correlations
         unhold_correlations retire_unowned_letters retire_unowned_refusals forget_audit
-        due_handoffs to_hand_by_publication retire_handoffs retire_letters_of_handoffs
+        due_handoffs to_hand_by_publication untaken_by_publication retire_handoffs retire_letters_of_handoffs
         retire_origins forget_origins
     """,
     "its table holds nothing of a user": """

@@ -10,12 +10,14 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from bide import App, Await, Collect, Inbox, Pipeline, Webhook
+from bide import App, Await, Collect, Deployment, Inbox, Pipeline, Publication, Webhook
 from bide.errors import BideError
 from bide.settings import Settings
+from bide.spi.handoff import Answer, Offer
 from bide.spi.transport import Delivered, Delivery, Outgoing, Refused, Unclear
 from bide.telemetry import catalogue
 from bide.telemetry.catalogue import METRICS, Kind
+from bide.testing.carrier import Handing, admits_all
 from bide.web.app import create_asgi
 from tests.integration.partner import Partner, webhook
 from tests.integration.support import eventually, quick, until_status
@@ -32,6 +34,10 @@ class Order(BaseModel):
 
 def numbers(count: int) -> Iterator[int]:
     yield from range(count)
+
+
+def same(number: int) -> int:
+    return number
 
 
 def total(items: Iterator[object]) -> int:
@@ -194,6 +200,37 @@ async def test_what_waits_is_shown() -> None:
     assert found.of("bide_ready_executions", pipeline="orders") == 0
 
 
+async def test_what_is_not_taken_is_shown() -> None:
+    """What another deployment has not taken is shown by publication, and not once it has."""
+    packed = Publication("packed", idempotent_on=str, to=Deployment("https://delivery.example"))
+    packing = Pipeline("packing", int, publishes=packed).then(same)
+    is_away = True
+
+    def taker(offered: Offer) -> Answer:
+        return Unclear("nobody is there") if is_away else admits_all(offered)
+
+    settings, carriers = quick(metrics=True), {Deployment: Handing(taker)}
+    app = App(packing)._copied(App, "memory://", None, settings, {}, carriers)
+    async with app.running():
+
+        async def shown(count: int) -> Metrics | None:
+            app._open._backlogs._read_at = float("-inf")
+            found = await metrics_of(app.service)
+            return (
+                found if found.of("bide_handoff_backlog", publication="packed") == count else None
+            )
+
+        for number in (1, 2):
+            await app.submit(packing, number)
+        away = cast("Metrics", await eventually(lambda: shown(2)))
+        is_away = False
+        back = cast("Metrics", await eventually(lambda: shown(0)))
+
+    age = ("bide_handoff_backlog_age_seconds", frozenset({("publication", "packed")}))
+    assert age in away
+    assert age not in back
+
+
 async def test_take_overs(tmp_path: Path) -> None:
     """A worker that is lost is seen: by the one that takes over, and in the end by itself."""
     started, go = asyncio.Event(), asyncio.Event()
@@ -263,7 +300,7 @@ async def test_labels_hold_nothing_of_a_sender() -> None:
 
 def test_names_follow_the_conventions() -> None:
     """Counters end in `_total`, times are seconds, labels are few and known, each name is once."""
-    labels = {"pipeline", "step", "transport", "outcome", "reason", "what"}
+    labels = {"pipeline", "publication", "step", "transport", "outcome", "reason", "what"}
     names = [metric.name for metric in METRICS]
 
     assert len(set(names)) == len(names)

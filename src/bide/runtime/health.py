@@ -23,7 +23,7 @@ from bide.settings import Settings
 from bide.spi.clock import Clock
 from bide.spi.handoff import Carrier
 from bide.spi.store import Backlog, Queue, Schema, Store, StoreInfo
-from bide.spi.telemetry import Waiting
+from bide.spi.telemetry import Untaken, Waiting
 from bide.spi.transport import Problem, Transport
 
 #: Every check that readiness makes, by its name: what it says when it does not fail.
@@ -86,6 +86,13 @@ class Backlogs:
                 max(0, now - each.oldest_due_at) / 1000,
             )
             for each in queues
+        ]
+
+    def untaken(self, backlog: Backlog) -> list[Untaken]:
+        """What other deployments have not taken yet, by publication."""
+        return [
+            Untaken(publication, length, max(0, backlog.now - oldest) / 1000)
+            for publication, length, oldest in backlog.untaken
         ]
 
 

@@ -36,7 +36,7 @@ from bide.spi.clock import Clock
 from bide.spi.handoff import Carrier
 from bide.spi.receiving import Receiver
 from bide.spi.store import Store
-from bide.spi.telemetry import NO_METER, SILENT, Levels, Telemetry, Waiting
+from bide.spi.telemetry import NO_METER, SILENT, Levels, Telemetry, Untaken, Waiting
 from bide.spi.transactions import Transactional
 from bide.spi.transport import Transport
 
@@ -323,6 +323,7 @@ class Runtime:
             return None
         ready: list[Waiting] = []
         to_send: list[Waiting] = []
+        untaken: list[Untaken] = []
         try:
             backlog = await self._backlogs.get()
         except StoreUnavailable as error:
@@ -330,9 +331,11 @@ class Runtime:
         else:
             ready = self._backlogs.waiting(backlog.ready, backlog.now)
             to_send = self._backlogs.waiting(backlog.to_send, backlog.now)
+            untaken = self._backlogs.untaken(backlog)
         levels = Levels(
             ready=ready,
             to_send=to_send,
+            untaken=untaken,
             pending_moves=self.committer.pending,
             executions_held=self.worker.running if self.worker else 0,
             threads=self.settings.step_threads,

@@ -164,6 +164,9 @@ class Backlog(NamedTuple):
     to_send: list[Queue]
     #: Publications that a dispatcher could offer to other deployments, by publication.
     to_hand: list[Queue]
+    #: Those that their targets have neither taken nor refused yet, offered just now or not, and since
+    #: when the oldest is published.
+    untaken: list[Queue]
 
 
 class ItemKey(NamedTuple):

@@ -44,6 +44,15 @@ class Waiting(NamedTuple):
     age_s: float
 
 
+class Untaken(NamedTuple):
+    """What of one publication no other deployment has taken yet."""
+
+    publication: str
+    length: int
+    #: How long ago the oldest was published, seconds.
+    age_s: float
+
+
 class Levels(NamedTuple):
     """How full everything is at one instant."""
 
@@ -51,6 +60,8 @@ class Levels(NamedTuple):
     ready: Sequence[Waiting] = ()
     #: Interactions that could be sent, by await.
     to_send: Sequence[Waiting] = ()
+    #: Publications for other deployments that are not settled.
+    untaken: Sequence[Untaken] = ()
     #: Moves that wait for a commit of this process.
     pending_moves: int = 0
     #: Executions that this process holds.

@@ -705,9 +705,13 @@ class MemoryStore:
         executions = [(row.fingerprint, row.due_at) for row in data.executions.values()]
         dispatches = [(row.route, row.due_at) for row in data.dispatches.values()]
         handoffs = [(row.publication, row.due_at) for row in data.handoffs.values()]
-        return Backlog(
-            now, _queues(executions, now), _queues(dispatches, now), _queues(handoffs, now)
-        )
+        untaken = [
+            (row.publication, row.created_at)
+            for row in data.handoffs.values()
+            if row.due_at is not None
+        ]
+        queues = (executions, dispatches, handoffs, untaken)
+        return Backlog(now, *(_queues(each, now) for each in queues))
 
     # --- upkeep -------------------------------------------------------------------------------
 

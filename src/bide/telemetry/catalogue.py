@@ -168,6 +168,18 @@ TO_SEND_AGE: Final = Metric(
     "How long the oldest of them is due.",
     _AWAIT,
 )
+UNTAKEN: Final = Metric(
+    "bide_handoff_backlog",
+    Kind.GAUGE,
+    "Publications in the store that another deployment has neither taken nor refused yet.",
+    ("publication",),
+)
+UNTAKEN_AGE: Final = Metric(
+    "bide_handoff_backlog_age_seconds",
+    Kind.GAUGE,
+    "How long ago the oldest of them was published.",
+    ("publication",),
+)
 PENDING_MOVES: Final = Metric(
     "bide_pending_moves", Kind.GAUGE, "Moves of this process that wait for a commit."
 )
@@ -187,6 +199,6 @@ METRICS: Final = (
     SUBMISSIONS, RECEIVED, RECEIPTS, COMPLETION_LATENCY, ITEMS, UNITS, UNIT_DURATION, RELEASES,
     EXECUTIONS, RETRIES, DISPATCHED, DISPATCH_SECONDS, COMMIT_SECONDS, COMMIT_MOVES,
     COMMIT_FAILURES, CLAIM_SECONDS, CLAIMED, HANDED_OVER, TAKE_OVERS, LEASES_LOST, SWEPT, READY,
-    READY_AGE, TO_SEND, TO_SEND_AGE, PENDING_MOVES, HELD_HERE, SENDING, THREADS, THREADS_BUSY,
+    READY_AGE, TO_SEND, TO_SEND_AGE, UNTAKEN, UNTAKEN_AGE, PENDING_MOVES, HELD_HERE, SENDING, THREADS, THREADS_BUSY,
     JOBS_WAITING,
 )  # fmt: skip

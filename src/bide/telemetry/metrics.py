@@ -26,7 +26,7 @@ from bide.engine.moves import (
     Submitted,
 )
 from bide.model.status import ExecutionStatus, InteractionStatus, ReceiptOutcome, UnitStatus
-from bide.spi.telemetry import AwaitNames, Levels, NamesOf, Waiting
+from bide.spi.telemetry import AwaitNames, Levels, NamesOf, Untaken, Waiting
 from bide.spi.transport import Delivered, Delivery, Refused
 from bide.telemetry import catalogue as all_of
 from bide.telemetry.catalogue import METRICS, Kind, Metric
@@ -147,6 +147,7 @@ class PrometheusMeter:
         """Everything so far."""
         self._set_waiting(all_of.READY, all_of.READY_AGE, levels.ready)
         self._set_waiting(all_of.TO_SEND, all_of.TO_SEND_AGE, levels.to_send)
+        self._set_untaken(levels.untaken)
         for metric, value in {
             all_of.PENDING_MOVES: levels.pending_moves,
             all_of.HELD_HERE: levels.executions_held,
@@ -168,6 +169,14 @@ class PrometheusMeter:
             same = list(group)
             self._gauges[count].labels(*labels).set(sum(each.length for each in same))
             self._gauges[age].labels(*labels).set(max(each.age_s for each in same))
+
+    def _set_untaken(self, untaken: Iterable[Untaken]) -> None:
+        """Show what is not taken now, and nothing of what has been since."""
+        self._gauges[all_of.UNTAKEN].clear()
+        self._gauges[all_of.UNTAKEN_AGE].clear()
+        for publication, length, age_s in untaken:
+            self._gauges[all_of.UNTAKEN].labels(publication).set(length)
+            self._gauges[all_of.UNTAKEN_AGE].labels(publication).set(age_s)
 
     def _observe(self, metric: Metric, labels: Labels, value: float) -> None:
         histogram = self._histograms[metric]

@@ -272,5 +272,7 @@ class Reads:
         ready = await self._read("ready_by_fingerprint", now)
         to_send = await self._read("to_send_by_route", now)
         to_hand = await self._read("to_hand_by_publication", now)
-        queues = [[Queue(*row) for row in rows] for rows in (ready, to_send, to_hand)]
+        untaken = await self._read("untaken_by_publication")
+        found = (ready, to_send, to_hand, untaken)
+        queues = [[Queue(*row) for row in rows] for rows in found]
         return Backlog(now, *queues)

@@ -259,3 +259,7 @@ where d.due_at <= $1 group by 1
 -- name: to_hand_by_publication
 select h.publication, count(*), min(h.due_at) from bide.handoffs h
 where h.due_at <= $1 group by 1
+
+-- name: untaken_by_publication
+select h.publication, count(*), min(h.created_at) from bide.handoffs h
+where h.due_at is not null group by 1

@@ -429,6 +429,10 @@ where due_at <= ? group by route
 select publication, count(*), min(due_at) from handoffs indexed by handoffs_due
 where due_at <= ? group by publication
 
+-- name: untaken_by_publication
+select publication, count(*), min(created_at) from handoffs indexed by handoffs_due
+where due_at is not null group by publication
+
 -- name: first_tenant
 select min(tenant) from interactions indexed by interactions_open where status < 4
 

@@ -417,7 +417,9 @@ class SqliteStore:
         ready = await self._fetch("ready_by_fingerprint", (now,))
         to_send = await self._fetch("to_send_by_route", (now,))
         to_hand = await self._fetch("to_hand_by_publication", (now,))
-        queues = [[Queue(*row) for row in rows] for rows in (ready, to_send, to_hand)]
+        untaken = await self._fetch("untaken_by_publication", ())
+        found = (ready, to_send, to_hand, untaken)
+        queues = [[Queue(*row) for row in rows] for rows in found]
         return Backlog(now, *queues)
 
     # --- upkeep -------------------------------------------------------------------------------

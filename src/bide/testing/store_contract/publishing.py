@@ -487,6 +487,24 @@ class TestOffer:
 
         assert (await driver.store.backlog()).to_hand == [Queue(PLACED, 2, began)]
 
+    async def test_untaken(self, driver: Driver) -> None:
+        """What no target has settled counts since it was published, however often it was offered."""
+        began = driver.clock()
+        waiting = [await published(driver, key) for key in ("a", "b", "c")]
+        driver.clock.advance(SECOND)
+        first, second, third = await driver.store.claim_handoffs(offering())
+        there = HandedOver(driver.new_id(), duplicate=False)
+        await driver.one(SettleHandoff(first.id, first.fence, there))
+        await driver.one(SettleHandoff(second.id, second.fence, Later("no answer", DAY)))
+
+        backlog = await driver.store.backlog()
+
+        assert {first.id, second.id, third.id} == {each.id for each in waiting}
+        assert backlog.to_hand == []
+        assert backlog.untaken == [Queue(PLACED, 2, began)]
+        await driver.one(SettleHandoff(third.id, third.fence, Denied("handoff-invalid", "no")))
+        assert (await driver.store.backlog()).untaken == [Queue(PLACED, 1, began)]
+
 
 class TestRetiredPublications:
     """What is published outlives its source's retention until it is settled, and no longer."""
