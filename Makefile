@@ -43,8 +43,9 @@ fix: setup ## format, and repair what ruff can repair
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Two at a time: what the smallest machine has. ARGS=-n0 runs them one after another.
 test: setup ## run the tests; ARGS="-k word" goes to pytest
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 chaos: setup ## the long form of what breaks: kills, restarts, cuts; ARGS="-k restarts"
 	$(BIN)/python -m pytest tests/chaos --long $(ARGS)

@@ -43,10 +43,12 @@ def pytest_runtest_makereport(
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run if a process's log holds a secret."""
+    if hasattr(session.config, "workerinput"):
+        return  # one of several processes: who started them looks at what all of them left
     factory = getattr(session.config, "_tmp_path_factory", None)
-    if factory is None or factory._basetemp is None:
+    if factory is None:
         return
-    for log in sorted(Path(factory._basetemp).rglob("*.log")):
+    for log in sorted(Path(factory.getbasetemp()).rglob("*.log")):
         if _SEGMENT.fullmatch(log.name):
             continue
         if log.is_file() and (secret := shown(log.read_text("utf-8", errors="replace"))):
