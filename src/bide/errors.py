@@ -90,6 +90,8 @@ class DeclarationError(DefinitionError):
     `column` count from 1, and are None where the file as a whole is meant.
     """
 
+    code = "declaration-error"
+
     def __init__(
         self, message: str, *, file: str, line: int | None = None, column: int | None = None
     ) -> None:
