@@ -13,7 +13,7 @@ from collections import Counter
 from random import Random
 from typing import Any, get_args
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -482,28 +482,40 @@ WALKS = settings(
     max_examples=200,
     stateful_step_count=20,
     deadline=None,
-    derandomize=True,
+    database=None,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
 
 
+#: What has to have happened on the way: each move with success, and each way to be refused.
+REFUSED = {
+    ("Append", "Mismatch"),
+    ("CloseUnit", "Mismatch"),
+    ("Submit", "KeyTaken"),
+    ("SettleDispatch", "Refused"),
+    ("SettleHandoff", "Refused"),
+    *(("AdmitByKey", came) for came in ("applied", "buffered", "duplicate", "conflict", "late")),
+    *(("Admit", came) for came in ("applied", "duplicate", "conflict", "late", "unknown")),
+}
+GOOD = {"Moved", "Settled", "Assigned", "AskedAgain", "Noted", "applied", "Submitted", "Handed"}
+#: What is drawn under a seed changes with whatever Hypothesis finds in the sources, so that no fixed
+#: number of walks can be relied on to meet what is rare.
+ROUNDS = 20
+
+
+def _not_met() -> set[object]:
+    made = {move for move, came in SEEN if came in GOOD}
+    return ({kind.__name__ for kind in get_args(Move)} - made) | (REFUSED - set(SEEN))
+
+
 def test_walk() -> None:
-    """Nothing that may happen breaks an invariant; and enough of it did happen."""
+    """Nothing that may happen breaks an invariant; and all of it did happen."""
     SEEN.clear()
 
-    run_state_machine_as_test(Walk, settings=WALKS)
+    for number in range(ROUNDS):
+        run_state_machine_as_test(seed(number)(Walk), settings=WALKS)
+        if not _not_met():
+            break
 
-    good = {
-        "Moved", "Settled", "Assigned", "AskedAgain", "Noted", "applied", "Submitted", "Handed",
-    }  # fmt: skip
-    made = {move for move, came in SEEN if came in good}
-    assert {kind.__name__ for kind in get_args(Move)} - made == set()
-    assert {("SettleDispatch", "Refused"), ("SettleHandoff", "Refused")} <= set(SEEN)
-    assert {came for move, came in SEEN if move == "AdmitByKey"} >= {
-        "applied", "buffered", "duplicate", "conflict", "late",
-    }  # fmt: skip
-    assert {came for move, came in SEEN if move == "Admit"} >= {
-        "applied", "duplicate", "conflict", "late", "unknown",
-    }  # fmt: skip
-    assert {("Append", "Mismatch"), ("CloseUnit", "Mismatch"), ("Submit", "KeyTaken")} <= set(SEEN)
+    assert _not_met() == set()
