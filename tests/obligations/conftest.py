@@ -8,6 +8,7 @@ import pytest
 from bide.testing.store_contract import StoreFactory
 from tests.contract.conftest import memory, postgres, sqlite
 from tests.obligations.registry import STORES, Mode, Shape
+from tests.obligations.world import Rows
 
 #: (obligation, function, shape, mode, store)
 Cover = tuple[str, str, Shape, Mode, str]
@@ -32,6 +33,13 @@ def _covers(items: Iterable[pytest.Item]) -> Iterable[Cover]:
             test = f"{item.path.name}::{item.originalname}"
             given = item.callspec.params
             yield marker.args[0], test, given["shape"], given["mode"], given["store"]
+
+
+@pytest.fixture
+def rows(store: str, request: pytest.FixtureRequest, tmp_path: Path) -> Rows:
+    if store == "postgres":
+        return Rows(store, request.getfixturevalue("postgres_tables"))
+    return Rows(store, str(tmp_path / "bide.db"))
 
 
 @pytest.fixture

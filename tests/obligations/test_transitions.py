@@ -1,7 +1,5 @@
 """The nine transitions, over every shape, by processes that live and by processes that die."""
 
-from pathlib import Path
-
 import pytest
 
 from bide.model.records import JournalFact
@@ -13,12 +11,12 @@ from bide.model.status import (
     UnitStatus,
 )
 from tests.obligations.registry import Mode, Shape
-from tests.obligations.world import ITEMS, Story, result_of, story_of
+from tests.obligations.world import ITEMS, Rows, Story, result_of, story_of
 
 
 @pytest.fixture
-async def story(shape: Shape, mode: Mode, store: str, tmp_path: Path) -> Story:
-    return await story_of(shape, mode, store, tmp_path)
+async def story(shape: Shape, mode: Mode, rows: Rows) -> Story:
+    return await story_of(shape, mode, rows)
 
 
 def facts(story: Story, kind: JournalKind) -> list[JournalFact]:

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
 
@@ -28,8 +27,10 @@ from bide.runtime.clock import system_clock
 from bide.runtime.plans import Plans
 from bide.runtime.runtime import Runtime
 from bide.settings import Settings
+from bide.spi.clock import Clock
 from bide.spi.store import Store
 from bide.stores.memory import MemoryData, MemoryStore
+from bide.stores.postgres.store import PostgresStore
 from bide.stores.sqlite.store import SqliteStore
 from bide.testing import FakeClock
 from bide.testing.mortal import Died, Fate, Mortal
@@ -147,13 +148,34 @@ class Story:
     deaths: int
 
 
-class World:
-    """Rows that outlive processes."""
+@dataclass
+class Rows:
+    """What outlives processes: in memory, in a file, or in a database of a server."""
 
-    def __init__(self, store: str, folder: Path) -> None:
-        self._store = store
-        self._folder = folder
-        self._data = MemoryData()
+    #: Which store keeps them.
+    store: str
+    #: The file or the address; nothing for memory.
+    place: str = ""
+    data: MemoryData = field(default_factory=MemoryData)
+
+    def handle(self, clock: Clock) -> Store:
+        """Open them anew, as a process does."""
+        match self.store:
+            case "memory":
+                return MemoryStore(clock, self.data)
+            case "sqlite":
+                return SqliteStore(self.place, clock)
+            case "postgres":
+                return PostgresStore(self.place, clock)
+            case other:
+                raise AssertionError(f"no store is called {other}")
+
+
+class World:
+    """One set of rows, and processes over it that may die."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
         self._offset = 0
         self.fatal: set[type] = set()
         self.is_dead = False
@@ -164,13 +186,8 @@ class World:
     def _clock(self) -> int:
         return system_clock() + self._offset
 
-    def _handle(self) -> Store:
-        if self._store == "memory":
-            return MemoryStore(self._clock, self._data)
-        return SqliteStore(str(self._folder / "bide.db"), self._clock)
-
     def _open_runtime(self, url: str, plans: Plans, settings: Settings, **rest: Any) -> Runtime:
-        mortal: Any = Mortal(self._handle(), Doom(self))
+        mortal: Any = Mortal(self._rows.handle(self._clock), Doom(self))
         return Runtime(mortal, plans, settings, self._clock, **rest)
 
     async def live(self, shape: Shape, fatal: Iterable[type] = ()) -> Story:
@@ -210,10 +227,10 @@ class World:
         return False
 
     async def _told(self, listed: list[InteractionStatus]) -> Story:
-        store = self._handle()
+        store = self._rows.handle(self._clock)
         await store.open()
         try:
-            factory = StoreFactory(name=self._store, fresh=None)  # type: ignore[arg-type]  # opens no other
+            factory = StoreFactory(name=self._rows.store, fresh=None)  # type: ignore[arg-type]  # opens no other
             driver = Driver(store, FakeClock(), factory)
             dump = await driver.dump()
             check_invariants(dump)
@@ -230,13 +247,13 @@ class World:
 _told: dict[tuple[Shape, Mode, str], Story] = {}
 
 
-async def story_of(shape: Shape, mode: Mode, store: str, folder: Path) -> Story:
+async def story_of(shape: Shape, mode: Mode, rows: Rows) -> Story:
     """The story of such an execution; lived once, and read by every test that asks about it.
 
     Restarted means that a process dies after the first commit of each sort.
     """
-    known = _told.get((shape, mode, store))
+    known = _told.get((shape, mode, rows.store))
     if known is None:
         fatal = set(COMMITS.values()) - DISPATCHES if mode is Mode.RESTARTED else ()
-        known = _told[shape, mode, store] = await World(store, folder).live(shape, fatal)
+        known = _told[shape, mode, rows.store] = await World(rows).live(shape, fatal)
     return known
