@@ -100,6 +100,7 @@ async def _asked(app: App, token: str, link: str, execution: str, interaction: s
 @pytest.mark.parametrize(
     "secret",
     [ADA, WEBHOOK, "bide1.k1.resume.YWNtZQ." + "a" * 40, "x=bide1.k1.decide.YQ." + "b" * 90],
+    ids=["api key", "webhook secret", "token", "token within"],
 )
 def test_the_watch_over_the_suite_sees_a_secret(secret: str) -> None:
     """What it looks for is what there is to be found, and it does not repeat it."""
