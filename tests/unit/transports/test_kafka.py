@@ -353,9 +353,14 @@ def test_what_a_brokers_answer_means() -> None:
     assert delivery_of("MSG_SIZE_TOO_LARGE", "m") == Refused("kafka-msg-size-too-large", "m")
     for name in ("_MSG_TIMED_OUT", "UNKNOWN_TOPIC_OR_PART", "TOPIC_AUTHORIZATION_FAILED"):
         assert delivery_of(name, "m") == Unclear("m")
-    assert is_hopeless("UNKNOWN_TOPIC_OR_PART")
-    assert not is_hopeless("_MSG_TIMED_OUT")
-    assert not is_hopeless(None)
+    assert is_hopeless("MSG_SIZE_TOO_LARGE", 1)
+    assert [is_hopeless("UNKNOWN_TOPIC_OR_PART", tries) for tries in (1, 3, 4)] == [
+        False,
+        False,
+        True,
+    ]
+    assert not is_hopeless("_MSG_TIMED_OUT", 100)
+    assert not is_hopeless(None, 100)
 
 
 # --- configuration --------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ _NEVER: Final = frozenset(
 _BARRED: Final = frozenset(
     {"TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_PARTITION", "_UNKNOWN_TOPIC"}
 )
+#: Each takes some seconds: a producer looks for a missing topic for a while.
+_BARRED_TRIES: Final = 4
 
 
 def delivery_of(error: str | None, detail: str) -> Delivery:
@@ -33,6 +35,10 @@ def delivery_of(error: str | None, detail: str) -> Delivery:
     return Unclear(detail)
 
 
-def is_hopeless(error: str | None) -> bool:
-    """Whether another try to write a dead letter would come to nothing as well."""
-    return error in _NEVER or error in _BARRED
+def is_hopeless(error: str | None, tries: int) -> bool:
+    """Whether another try to write a dead letter would come to nothing as well.
+
+    A broker that has just started may not know its own topics yet, so a topic that is not there, or
+    is not open to us, is believed only after so many tries.
+    """
+    return error in _NEVER or (error in _BARRED and tries >= _BARRED_TRIES)

@@ -62,6 +62,8 @@ class _InHand:
     arrival: Arrival
     #: Set once it is durable; what is left to do then is to write its letter or its receipt.
     verdict: Verdict | None = None
+    #: How often its letter or receipt was tried to be written.
+    tries: int = 0
 
 
 class Intake:
@@ -219,9 +221,10 @@ class Intake:
         written = await self._sender.write([due for _, due in owed])
         again: set[Mark] = set()
         for (each, due), (error, detail) in zip(owed, written, strict=True):
+            each.tries += 1
             if error is None:
                 continue
-            if is_hopeless(error):
+            if is_hopeless(error, each.tries):
                 log.error(
                     "%s: what became of %s cannot be written: %s", due.topic, each.arrival.place,
                     detail,
