@@ -1,6 +1,7 @@
 """Stores, brokers and dead-letter topics that fail: nothing is committed before it is durable."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -254,15 +255,31 @@ async def test_a_send_that_is_cancelled_sends_nothing_behind_its_back() -> None:
     assert [each.json["tenantId"] for each in requests] == ["acme", "last"]
 
 
+class FallingDoor(ScriptedDoor):
+    """A door behind which the broker goes away, so that no offset can be committed any more."""
+
+    def __init__(self, cluster: MockCluster) -> None:
+        super().__init__()
+        self._cluster = cluster
+
+    async def take(self, arrivals: Sequence[Arrival]) -> list[Verdict | None]:
+        self._cluster.set_down()
+        return await super().take(arrivals)
+
+
 async def test_a_stop_while_the_broker_is_away_comes_to_its_end() -> None:
-    """A process can be stopped whatever its broker does."""
+    """A process can be stopped whatever its broker does, with a commit under way as well; what the
+    client still does then keeps no process from ending.
+    """
     with MockCluster() as cluster:
-        names, door = topics(cluster), ScriptedDoor()
+        names, door = topics(cluster), FallingDoor(cluster)
         async with asyncio.timeout(60):
             async with listening(cluster, names, door):
                 await put(cluster, names.responses, answer_of(0))
                 await eventually(lambda: door.brought == [[0]])
-                cluster.set_down()
+
+    left = [each for each in threading.enumerate() if each.name.startswith("bide-kafka")]
+    assert all(each.daemon for each in left)
 
 
 # --- how it is ------------------------------------------------------------------------------------

@@ -24,12 +24,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -38,6 +37,7 @@ from bide.spi.transport import Problem
 from bide.transports.kafka.channels import Channel, Record
 from bide.transports.kafka.deliveries import is_hopeless
 from bide.transports.kafka.envelope import Headers
+from bide.transports.kafka.hand import Hand
 from bide.transports.kafka.handoffs import Landing, receipt_of
 from bide.transports.kafka.marks import Mark, Marks, Partition
 from bide.transports.kafka.sender import Sender, ToWrite, made
@@ -48,9 +48,8 @@ _READ_S: Final = 0.25
 _PAUSE_FIRST_S: Final = 0.1
 _PAUSE_LONGEST_S: Final = 5.0
 _STOP_S: Final = 15.0
+_GIVE_UP_S: Final = 0.5
 _DETAIL_CHARACTERS_MAX: Final = 500
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -91,7 +90,7 @@ class Intake:
         #: Read while the partitions were to be paused; they come first.
         self._early: list[Message] = []
         self._is_holding = False
-        self._thread = ThreadPoolExecutor(1, f"bide-kafka-{group}")
+        self._hand = Hand(f"bide-kafka-{group}")
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         #: What keeps answers from coming in, in one line; empty while nothing does.
@@ -102,15 +101,21 @@ class Intake:
         self._task = asyncio.create_task(self._run(), name=f"bide-kafka-{self.group}")
 
     async def stop(self) -> None:
-        """Bring what is in hand to its end, commit, and leave the group."""
+        """Bring what is in hand to its end, commit, and leave the group.
+
+        A broker that does not answer is not waited for longer than a while: it misses the process
+        by itself then.
+        """
         self._stopping.set()
-        if self._task is not None:
-            done, _ = await asyncio.wait([self._task], timeout=_STOP_S)
+        task, self._task = self._task, None
+        if task is not None:
+            done, _ = await asyncio.wait([task], timeout=_STOP_S)
             if not done:
-                self._task.cancel()
-                await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        self._thread.shutdown(wait=False)
+                log.warning("group %s: its broker does not answer; it is left as it is", self.group)
+            while not task.done():  # closing the client may have to be given up as well
+                task.cancel()
+                await asyncio.wait([task], timeout=_GIVE_UP_S)
+        self._hand.let_go()
 
     @property
     def is_running(self) -> bool:
@@ -131,13 +136,13 @@ class Intake:
         pause = _PAUSE_FIRST_S
         while not self._stopping.is_set():
             try:
-                await self._on_thread(self._open)
+                await self._hand.do(self._open)
                 while not self._stopping.is_set():
-                    messages = await self._on_thread(self._read)
+                    messages = await self._hand.do(self._read)
                     if messages:
                         pause = _PAUSE_FIRST_S
                         await self._take(messages)
-                await self._on_thread(self._commit)
+                await self._hand.do(self._commit)
             except Exception as error:  # a defect, or a client that is fenced: it begins afresh
                 self.trouble = f"reading answers failed: {_words(error)}"
                 if not isinstance(error, KafkaException):
@@ -145,14 +150,10 @@ class Intake:
                 else:
                     log.warning("group %s: %s; it begins afresh", self.group, self.trouble)
             finally:
-                await self._on_thread(self._close)
+                await self._hand.do(self._close)
             if not self._stopping.is_set():
                 await self._rest(pause)
                 pause = min(pause * 2, _PAUSE_LONGEST_S)
-
-    async def _on_thread(self, work: Callable[[], T]) -> T:
-        """Do something with the client; it is never touched by two threads at once."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def _rest(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -169,11 +170,11 @@ class Intake:
             left = await self._brought(left)
             if not left or self._stopping.is_set():
                 break
-            await self._on_thread(partial(self._hold, pause))
+            await self._hand.do(partial(self._hold, pause))
             pause = min(pause * 2, _PAUSE_LONGEST_S)
             left = [each for each in left if self._marks.is_current(each.mark)]
         if self._is_holding:
-            await self._on_thread(self._resume)
+            await self._hand.do(self._resume)
 
     def _begun(self, messages: Sequence[Message]) -> list[_InHand]:
         """The records among what was read; what else there is, is trouble."""
