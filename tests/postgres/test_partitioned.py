@@ -39,7 +39,7 @@ __all__ = [
 
 pytestmark = pytest.mark.slow
 
-#: What is an execution's, by the column that holds its id.
+#: What is an execution's, by the column that holds its id; a publication has an id of that kind itself.
 _TABLES = {
     "executions": "id",
     "inputs": "execution",
@@ -51,6 +51,8 @@ _TABLES = {
     "rejects": "execution",
     "refusals": "execution",
     "traces": "execution",
+    "handoffs": "id",
+    "origins": "execution",
 }
 #: In the middle of the ids of a test, so that most tests have rows on both sides.
 _BETWEEN = UUID(bytes=compose_execution_id(FakeClock()(), 3, 0))
